@@ -1,1 +1,53 @@
-//! models
+//! Convolutional classifiers on libtorch that can be looked into.
+//!
+//! A [`Network`] is a row of named [`Stage`]s from the image batch to the logits. A stage is a name
+//! and a function from tensor to tensor, so any part of the row can be run alone: that is all a
+//! heatmap method needs, and tch has no hooks to offer. Variables carry torchvision's key names
+//! (`features.3.squeeze.weight`, `layer1.0.bn2.running_mean`), so exported weights load by name.
+//!
+//! ```
+//! use models::{Architecture, NetworkConfig};
+//! use tch::{Device, Kind, Tensor};
+//!
+//! let network = NetworkConfig::new(Architecture::SqueezeNet1_0)
+//!     .with_classes(2)
+//!     .build(Device::Cpu)?;
+//! let image = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
+//! assert_eq!(network.forward(&image)?.size(), [1, 2]);
+//! assert_eq!(network.stages()[0].name(), "features.0");
+//! # Ok::<(), models::ModelError>(())
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `network.rs` | [`Network`], [`NetworkConfig`], [`Architecture`] |
+//! | `stage.rs` | [`Stage`] |
+//! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
+//! | `weights.rs` | safetensors in and out, [`Head`], [`Loaded`] |
+//! | `device.rs` | [`DeviceChoice`] and the loading of `libtorch_cuda` |
+//! | `squeezenet.rs`, `resnet.rs` | one architecture each |
+//! | `conv2d.rs`, `batch_norm2d.rs`, `linear.rs` | one layer each |
+
+mod batch_norm2d;
+mod conv2d;
+mod cuda_library;
+mod device;
+mod error;
+mod input;
+mod linear;
+mod network;
+mod resnet;
+mod squeezenet;
+mod stage;
+mod weights;
+
+pub use device::DeviceChoice;
+pub use error::{Mismatches, ModelError};
+pub use input::InputSpec;
+pub use network::{Architecture, Network, NetworkConfig};
+pub use stage::Stage;
+pub use weights::{Head, Loaded};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

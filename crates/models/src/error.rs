@@ -1,0 +1,137 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use tch::TchError;
+
+use crate::input::InputSpec;
+use crate::network::Architecture;
+use crate::weights::FormatError;
+
+/// What can go wrong with a network, its weights or its device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// No architecture has this name.
+    #[error("there is no network called `{name}`; there are: {}", Architecture::ALL.map(Architecture::name).join(", "))]
+    UnknownArchitecture {
+        /// The name asked for.
+        name: String,
+    },
+    /// A network needs a class.
+    #[error("a network of {classes} classes was asked for; expected 1 or more")]
+    Classes {
+        /// The number asked for.
+        classes: i64,
+    },
+    /// Channels without mean or with a standard deviation that is not positive.
+    #[error(
+        "an input of {} means {:?} and {} standard deviations {:?} was asked for; expected one positive standard deviation for each of 1 or more means",
+        input.mean.len(), input.mean, input.std.len(), input.std
+    )]
+    InputSpec {
+        /// The description asked for.
+        input: InputSpec,
+    },
+    /// The weights file could not be read.
+    #[error("cannot read the weights file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The weights file is no safetensors file.
+    #[error("{} is not a safetensors file", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: FormatError,
+    },
+    /// The weights file does not fit the network.
+    #[error("the weights in {} do not fit the network: {mismatches}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Every key that does not fit.
+        mismatches: Box<Mismatches>,
+    },
+    /// The weights file could not be written.
+    #[error("cannot write the weights file {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A device string that means nothing.
+    #[error("`{text}` is not a device; expected auto, cpu, cuda or cuda:N")]
+    UnknownDevice {
+        /// The text.
+        text: String,
+    },
+    /// CUDA was asked for and is not there.
+    #[error("CUDA was asked for, but {reason}")]
+    NoCuda {
+        /// Which library or driver is missing.
+        reason: String,
+    },
+    /// The GPU asked for is not there.
+    #[error("cuda:{index} was asked for, but there are {count} GPUs, numbered from 0")]
+    NoSuchGpu {
+        /// The number asked for.
+        index: usize,
+        /// How many there are.
+        count: i64,
+    },
+    /// An error of libtorch's own.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+/// Every key of a weights file that does not fit the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mismatches {
+    /// Keys that the network has and the file lacks.
+    pub missing: Vec<String>,
+    /// Keys that the file has and the network lacks.
+    pub unexpected: Vec<String>,
+    /// Keys of another shape: name, shape in the file, shape in the network.
+    pub misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Keys whose values are not floating-point numbers: name, kind in the file.
+    pub wrong_kind: Vec<(String, String)>,
+}
+
+impl Mismatches {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Mismatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let misshapen = self
+            .misshapen
+            .iter()
+            .map(|(name, found, expected)| format!("{name} (is {found:?}, expected {expected:?})"))
+            .collect::<Vec<_>>();
+        let wrong_kind = self
+            .wrong_kind
+            .iter()
+            .map(|(name, kind)| format!("{name} (is {kind}, expected floating point)"))
+            .collect::<Vec<_>>();
+        let lists = [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("wrong shape", &misshapen),
+            ("wrong kind", &wrong_kind),
+        ];
+        let parts = lists
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{} {what}: {}", names.len(), names.join(", ")))
+            .collect::<Vec<_>>();
+        f.write_str(&parts.join("; "))
+    }
+}

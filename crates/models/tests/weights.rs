@@ -1,0 +1,185 @@
+//! Weights in and out: what fits is read, what does not is named, all of it at once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use models::{Architecture, Head, ModelError, Network, NetworkConfig};
+use tch::{Device, Kind, Tensor};
+
+fn network(architecture: Architecture, classes: i64, seed: i64) -> Network {
+    // libtorch has one generator for all threads: no other test may draw from it in between.
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed);
+    NetworkConfig::new(architecture)
+        .with_classes(classes)
+        .build(Device::Cpu)
+        .unwrap()
+}
+
+fn saved(network: &Network) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    network.save(&path).unwrap();
+    (folder, path)
+}
+
+fn rewrite(path: &Path, change: impl FnOnce(&mut Vec<(String, Tensor)>)) {
+    let mut tensors = Tensor::read_safetensors(path).unwrap();
+    change(&mut tensors);
+    Tensor::write_safetensors(&tensors, path).unwrap();
+}
+
+fn image() -> Tensor {
+    Tensor::arange(3 * 64 * 64, (Kind::Float, Device::Cpu))
+        .sin()
+        .view([1, 3, 64, 64])
+}
+
+#[test]
+fn saved_weights_give_the_same_logits() {
+    for architecture in Architecture::ALL {
+        let one = network(architecture, 3, 1);
+        let mut other = network(architecture, 3, 2);
+        assert_ne!(one.forward(&image()).unwrap(), other.forward(&image()).unwrap());
+        let (_folder, path) = saved(&one);
+        let loaded = other.load(&path, Head::Exact).unwrap();
+        assert_eq!(loaded.tensors, one.variables().len());
+        assert_eq!(one.forward(&image()).unwrap(), other.forward(&image()).unwrap());
+        let bytes = fs::read(&path).unwrap();
+        one.save(&path).unwrap();
+        assert_eq!(bytes, fs::read(&path).unwrap(), "the same weights make the same file");
+    }
+}
+
+#[test]
+fn a_head_of_other_classes_is_replaced_only_when_asked() {
+    for architecture in Architecture::ALL {
+        let (_folder, path) = saved(&network(architecture, 5, 1));
+        let mut two = network(architecture, 2, 2);
+        let before = two.forward(&image()).unwrap();
+        match two.load(&path, Head::Exact) {
+            Err(ModelError::Weights { mismatches, .. }) => {
+                let names: Vec<_> = mismatches.misshapen.iter().map(|(name, ..)| name.as_str()).collect();
+                let head = architecture.head();
+                assert_eq!(names, [format!("{head}.bias"), format!("{head}.weight")]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(before, two.forward(&image()).unwrap(), "a refused file changes nothing");
+        assert!(two.load(&path, Head::Replace).unwrap().head_replaced);
+        let mut five = network(architecture, 5, 3);
+        assert!(!five.load(&path, Head::Replace).unwrap().head_replaced);
+    }
+}
+
+#[test]
+fn every_mismatch_is_named_at_once() {
+    let (_folder, path) = saved(&network(Architecture::SqueezeNet1_0, 2, 1));
+    rewrite(&path, |tensors| {
+        tensors.retain(|(name, _)| name != "features.0.bias");
+        for (name, tensor) in tensors.iter_mut() {
+            match name.as_str() {
+                "features.3.squeeze.weight" => *tensor = tensor.view([16, 96]),
+                "features.4.squeeze.bias" => *tensor = tensor.to_kind(Kind::Int64),
+                _ => {}
+            }
+        }
+        tensors.push((
+            "features.99.weight".into(),
+            Tensor::zeros([1], (Kind::Float, Device::Cpu)),
+        ));
+    });
+    let message = network(Architecture::SqueezeNet1_0, 2, 2)
+        .load(&path, Head::Replace)
+        .unwrap_err()
+        .to_string();
+    for part in [
+        path.to_str().unwrap(),
+        "1 missing: features.0.bias",
+        "1 unexpected: features.99.weight",
+        "features.3.squeeze.weight (is [16, 96], expected [16, 96, 1, 1])",
+        "features.4.squeeze.bias (is I64, expected floating point)",
+    ] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn half_precision_files_and_batch_counters_are_taken() {
+    let one = network(Architecture::ResNet18, 2, 1);
+    let (_folder, path) = saved(&one);
+    rewrite(&path, |tensors| {
+        for (_, tensor) in tensors.iter_mut() {
+            *tensor = tensor.to_kind(Kind::Double);
+        }
+        let counter = Tensor::from_slice(&[7i64]).view([] as [i64; 0]);
+        tensors.push(("bn1.num_batches_tracked".into(), counter));
+    });
+    let mut other = network(Architecture::ResNet18, 2, 2);
+    other.load(&path, Head::Exact).unwrap();
+    assert_eq!(one.forward(&image()).unwrap(), other.forward(&image()).unwrap());
+}
+
+#[test]
+fn files_that_are_missing_or_not_safetensors_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut net = network(Architecture::SqueezeNet1_0, 2, 1);
+    let absent = folder.path().join("absent.safetensors");
+    assert!(
+        net.load(&absent, Head::Exact)
+            .unwrap_err()
+            .to_string()
+            .contains("absent.safetensors")
+    );
+    let text = folder.path().join("text.safetensors");
+    fs::write(&text, "these are not tensors").unwrap();
+    assert!(
+        net.load(&text, Head::Exact)
+            .unwrap_err()
+            .to_string()
+            .contains("text.safetensors")
+    );
+    assert!(net.save(folder.path().join("no/such/folder/w.safetensors")).is_err());
+}
+
+#[test]
+fn the_same_seed_builds_the_same_network() {
+    for architecture in Architecture::ALL {
+        let logits = |seed| network(architecture, 2, seed).forward(&image()).unwrap();
+        assert_eq!(logits(7), logits(7));
+        assert_ne!(logits(7), logits(8));
+    }
+}
+
+#[test]
+fn stages_chain_to_the_logits_and_grey_images_are_prepared() {
+    for architecture in Architecture::ALL {
+        let net = network(architecture, 2, 1);
+        let grey = Tensor::rand([2, 1, 64, 64], (Kind::Float, Device::Cpu));
+        let input = net.input().prepare(&grey).unwrap();
+        assert_eq!(input.size(), [2, 3, 64, 64]);
+        let first = f64::try_from(input.get(0).get(1).get(2).get(3)).unwrap();
+        let grey = f64::try_from(grey.get(0).get(0).get(2).get(3)).unwrap();
+        assert!((first - (grey - 0.456) / 0.224).abs() < 1e-6);
+        let chained = net
+            .stages()
+            .iter()
+            .fold(input.shallow_clone(), |x, stage| stage.forward(&x).unwrap());
+        assert_eq!(chained, net.forward(&input).unwrap());
+    }
+}
+
+#[test]
+fn training_mode_drops_and_updates_running_statistics() {
+    let net = network(Architecture::ResNet18, 2, 1);
+    let mean = || net.variables().variables()["bn1.running_mean"].copy();
+    let before = mean();
+    let _ = net.forward_t(&image(), false).unwrap();
+    assert_eq!(before, mean());
+    let _ = net.forward_t(&Tensor::cat(&[image(), image()], 0), true).unwrap();
+    assert_ne!(before, mean());
+    let net = network(Architecture::SqueezeNet1_0, 2, 1);
+    assert_ne!(net.forward_t(&image(), true).unwrap(), net.forward(&image()).unwrap());
+}

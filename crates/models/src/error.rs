@@ -2,11 +2,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use tch::TchError;
+use tch::{Kind, TchError};
 
 use crate::input::InputSpec;
 use crate::network::Architecture;
-use crate::weights::FormatError;
 
 /// What can go wrong with a network, its weights or its device.
 #[derive(Debug, thiserror::Error)]
@@ -33,21 +32,13 @@ pub enum ModelError {
         /// The description asked for.
         input: InputSpec,
     },
-    /// The weights file could not be read.
-    #[error("cannot read the weights file {}", path.display())]
+    /// The weights file could not be read as safetensors.
+    #[error("cannot read the weights file {} as safetensors", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
-    },
-    /// The weights file is no safetensors file.
-    #[error("{} is not a safetensors file", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: FormatError,
+        source: TchError,
     },
     /// The weights file does not fit the network.
     #[error("the weights in {} do not fit the network: {mismatches}", path.display())]
@@ -100,7 +91,7 @@ pub struct Mismatches {
     /// Keys of another shape: name, shape in the file, shape in the network.
     pub misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// Keys whose values are not floating-point numbers: name, kind in the file.
-    pub wrong_kind: Vec<(String, String)>,
+    pub wrong_kind: Vec<(String, Kind)>,
 }
 
 impl Mismatches {
@@ -119,7 +110,7 @@ impl fmt::Display for Mismatches {
         let wrong_kind = self
             .wrong_kind
             .iter()
-            .map(|(name, kind)| format!("{name} (is {kind}, expected floating point)"))
+            .map(|(name, kind)| format!("{name} (is {kind:?}, expected floating point)"))
             .collect::<Vec<_>>();
         let lists = [
             ("missing", &self.missing),

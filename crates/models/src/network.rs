@@ -185,9 +185,8 @@ impl Network {
     /// must fit. Nothing is changed unless everything fits.
     ///
     /// # Errors
-    /// [`ModelError::Read`] and [`ModelError::Format`] for a file that is missing or no
-    /// safetensors; [`ModelError::Weights`] with every missing, unexpected and misshapen key at
-    /// once.
+    /// [`ModelError::Read`] for a file that is missing or no safetensors; [`ModelError::Weights`]
+    /// with every missing, unexpected and misshapen key at once.
     pub fn load(&mut self, path: impl AsRef<Path>, head: Head) -> Result<Loaded, ModelError> {
         weights::load(&self.variables, path.as_ref(), self.config.architecture.head(), head)
     }

@@ -1,11 +1,7 @@
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::Write as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
-use tch::{Kind, TchError, Tensor, nn};
+use tch::{Device, TchError, Tensor, nn};
 
 use crate::error::{Mismatches, ModelError};
 
@@ -28,15 +24,13 @@ pub struct Loaded {
 }
 
 pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head) -> Result<Loaded, ModelError> {
-    let bytes = fs::read(path).map_err(|source| ModelError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let format = |source| ModelError::Format {
-        path: path.to_owned(),
-        source,
-    };
-    let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+    let file: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
+        .map_err(|source| ModelError::Read {
+            path: path.to_owned(),
+            source,
+        })?
+        .into_iter()
+        .collect();
     let targets: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
 
     let in_head = |name: &str| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.'));
@@ -44,20 +38,17 @@ pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head
     let mut head_replaced = false;
     let mut copies = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
-        let Ok(view) = file.tensor(name) else {
+        let Some(source) = file.get(name) else {
             mismatches.missing.push(name.clone());
             continue;
         };
-        let found: Vec<i64> = view.shape().iter().map(|&length| length as i64).collect();
-        let expected = target.size();
-        let Some(kind) = float_kind(view.dtype()) else {
-            mismatches
-                .wrong_kind
-                .push((name.clone(), format!("{:?}", view.dtype())));
+        let (found, expected) = (source.size(), target.size());
+        if !source.is_floating_point() {
+            mismatches.wrong_kind.push((name.clone(), source.kind()));
             continue;
-        };
+        }
         if found == expected {
-            copies.push((name, target, view.data(), found, kind));
+            copies.push((name, target, source));
         } else if rule == Head::Replace && in_head(name) && found.get(1..) == expected.get(1..) {
             head_replaced = true;
         } else {
@@ -65,12 +56,10 @@ pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head
         }
     }
     mismatches.unexpected = file
-        .names()
-        .into_iter()
+        .keys()
         .filter(|name| !targets.contains_key(*name) && !name.ends_with(".num_batches_tracked"))
-        .map(str::to_owned)
+        .cloned()
         .collect();
-    mismatches.unexpected.sort();
     if !mismatches.is_empty() {
         return Err(ModelError::Weights {
             path: path.to_owned(),
@@ -83,23 +72,12 @@ pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head
     }
     let tensors = copies.len();
     tch::no_grad(|| {
-        for (_, target, data, shape, kind) in copies {
-            let source = Tensor::f_from_data_size(data, &shape, kind)?;
-            target.shallow_clone().f_copy_(&source)?;
+        for (_, target, source) in copies {
+            target.shallow_clone().f_copy_(source)?;
         }
         Ok::<(), TchError>(())
     })?;
     Ok(Loaded { tensors, head_replaced })
-}
-
-fn float_kind(dtype: Dtype) -> Option<Kind> {
-    match dtype {
-        Dtype::F16 => Some(Kind::Half),
-        Dtype::BF16 => Some(Kind::BFloat16),
-        Dtype::F32 => Some(Kind::Float),
-        Dtype::F64 => Some(Kind::Double),
-        _ => None,
-    }
 }
 
 pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelError> {
@@ -110,59 +88,12 @@ pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelErr
     let tensors = variables
         .variables()
         .into_iter()
-        .map(|(name, tensor)| Ok((name, FloatTensor::new(&tensor)?)))
+        .map(|(name, tensor)| Ok((name, tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?)))
         .collect::<Result<BTreeMap<_, _>, TchError>>()?;
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|source| ModelError::Format {
-        path: path.to_owned(),
-        source,
-    })?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    file.write_all(&bytes).map_err(failed)?;
+    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    Tensor::write_safetensors(&Vec::from_iter(tensors), file.path())?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
-
-/// A tensor's values as little-endian f32.
-struct FloatTensor {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl FloatTensor {
-    fn new(tensor: &Tensor) -> Result<Self, TchError> {
-        let flat = tensor
-            .f_detach()?
-            .f_to_kind(Kind::Float)?
-            .f_contiguous()?
-            .f_view([-1])?;
-        let values = Vec::<f32>::try_from(&flat)?;
-        Ok(Self {
-            shape: tensor.size().iter().map(|&length| length as usize).collect(),
-            bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        })
-    }
-}
-
-impl View for FloatTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// Kept out of `error.rs` so that the format's crate appears in one file.
-pub(crate) type FormatError = SafeTensorError;

@@ -100,7 +100,7 @@ fn every_mismatch_is_named_at_once() {
         "1 missing: features.0.bias",
         "1 unexpected: features.99.weight",
         "features.3.squeeze.weight (is [16, 96], expected [16, 96, 1, 1])",
-        "features.4.squeeze.bias (is I64, expected floating point)",
+        "features.4.squeeze.bias (is Int64, expected floating point)",
     ] {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }

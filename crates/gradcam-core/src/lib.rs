@@ -1,1 +1,72 @@
-//! gradcam-core
+#![forbid(unsafe_code)]
+//! Class-activation heatmaps: where in an image a convolutional classifier saw its class.
+//!
+//! The way from an image to a picture of what the network saw:
+//!
+//! 1. [`Stages`]: the network as a row of named stages. tch has no hooks; this is what takes their
+//!    place, and any tch network or TorchScript module can be put that way.
+//! 2. [`Stages::capture`]: one forward pass, kept at some layers.
+//! 3. [`Capture::gradients`]: of each sample's [`Target`] at those layers; as often as wanted.
+//! 4. A method, such as [`grad_cam`](fn@grad_cam): [`Maps`] on the layer's grid.
+//! 5. [`Maps::heatmaps`]: upsampled to the image, in 0..=1, with a [`Content`] for each sample that
+//!    says whether the map holds anything.
+//! 6. [`overlay`](fn@overlay), [`contour`], [`side_by_side`]: pictures.
+//!
+//! Everything works on batches and gives each sample what it would get alone, on images
+//! `[N, C, H, W]` and volumes `[N, C, D, H, W]`. No variable's gradient is touched and the gradient
+//! mode is left as it was.
+//!
+//! Without the default feature `torch`, the [`kernel`] functions do steps 4 and 5 on ndarray arrays
+//! from any framework. [`random_cam`](fn@random_cam) is the control to compare with.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `stage.rs` | [`Stage`], [`Stages`], [`last_spatial`] |
+//! | `capture.rs` | [`Capture`], [`Gradients`], [`AtLayer`] |
+//! | `target.rs` | [`Target`] |
+//! | `grad_cam.rs` | one method |
+//! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
+//! | `kernel.rs`, `parallelism.rs` | the same on arrays |
+//! | `random_cam.rs` | the control |
+//! | `overlay.rs`, `colour_map.rs`, `colour_tables.rs` | pictures |
+//! | `error.rs` | [`CamError`] |
+
+#[cfg(feature = "torch")]
+mod capture;
+mod colour_map;
+mod colour_tables;
+mod content;
+mod error;
+#[cfg(feature = "torch")]
+mod grad_cam;
+#[cfg(feature = "torch")]
+mod heatmap;
+pub mod kernel;
+mod overlay;
+mod parallelism;
+mod random_cam;
+#[cfg(feature = "torch")]
+mod stage;
+#[cfg(feature = "torch")]
+mod target;
+
+#[cfg(feature = "torch")]
+pub use capture::{AtLayer, Capture, Gradients};
+pub use colour_map::ColourMap;
+pub use content::Content;
+pub use error::{CamError, Values};
+#[cfg(feature = "torch")]
+pub use grad_cam::grad_cam;
+#[cfg(feature = "torch")]
+pub use heatmap::{Heatmaps, Maps};
+pub use overlay::{contour, grey, heatmap_picture, overlay, side_by_side};
+pub use parallelism::Parallelism;
+pub use random_cam::random_cam;
+#[cfg(feature = "torch")]
+pub use stage::{Stage, Stages, last_spatial};
+#[cfg(feature = "torch")]
+pub use target::Target;
+
+#[cfg(all(doctest, feature = "torch"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

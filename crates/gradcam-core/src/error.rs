@@ -1,0 +1,197 @@
+/// What can go wrong between a network and its heatmap pictures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CamError {
+    /// A network without stages.
+    #[error("a network needs at least one stage")]
+    NoStages,
+    /// Two stages share a name, so that a layer could not be told by it.
+    #[error("two stages are called `{stage}`")]
+    DuplicateStage {
+        /// The shared name.
+        stage: String,
+    },
+    /// No stage has this name.
+    #[error("there is no layer `{layer}`; there are: {}", known.join(", "))]
+    UnknownLayer {
+        /// The name asked for.
+        layer: String,
+        /// Every stage's name, from the input on.
+        known: Vec<String>,
+    },
+    /// Capturing needs a layer to capture at.
+    #[error("no layer to capture at was named")]
+    NoLayers,
+    /// The layer was not among those captured.
+    #[error("layer `{layer}` was not captured; captured are: {}", captured.join(", "))]
+    NotCaptured {
+        /// The name asked for.
+        layer: String,
+        /// The names captured.
+        captured: Vec<String>,
+    },
+    /// An input without a single sample.
+    #[error("an input of shape {shape:?} was given; expected a batch of 1 or more")]
+    EmptyBatch {
+        /// The input's shape.
+        shape: Vec<i64>,
+    },
+    /// The last stage does not put out one row of logits for each sample.
+    #[error("the network puts out {shape:?}; expected [{batch}, classes]")]
+    Logits {
+        /// The output's shape.
+        shape: Vec<i64>,
+        /// The number of samples put in.
+        batch: i64,
+    },
+    /// Not one target for each sample.
+    #[error("{targets} targets were given for a batch of {batch}; expected one for each sample")]
+    TargetCount {
+        /// The number of targets.
+        targets: usize,
+        /// The number of samples.
+        batch: i64,
+    },
+    /// A target that the network has no logit for.
+    #[error("class {class} was asked for in sample {sample}, but there are {classes} classes, numbered from 0")]
+    Class {
+        /// The sample.
+        sample: usize,
+        /// The class asked for.
+        class: i64,
+        /// The number of classes.
+        classes: i64,
+    },
+    /// The layer's activations are no feature maps.
+    #[error("layer `{layer}` puts out {shape:?}; expected [{batch}, C, H, W] or [{batch}, C, D, H, W], no axis empty")]
+    NotSpatial {
+        /// The layer.
+        layer: String,
+        /// The shape of its activations.
+        shape: Vec<i64>,
+        /// The number of samples put in.
+        batch: i64,
+    },
+    /// The score does not depend on the layer through anything that can be differentiated.
+    #[error("the score has no gradient at layer `{layer}`")]
+    Disconnected {
+        /// The layer.
+        layer: String,
+    },
+    /// A NaN or an infinity on the way.
+    #[error("the {values} at layer `{layer}` are not all finite")]
+    NonFinite {
+        /// Which values.
+        values: Values,
+        /// The layer.
+        layer: String,
+    },
+    /// A NaN or an infinity in a map.
+    #[error("the map of sample {sample} is not finite everywhere")]
+    NonFiniteMap {
+        /// The sample.
+        sample: usize,
+    },
+    /// Activations and gradients that do not belong together.
+    #[error("activations have shape {activations:?} and gradients {gradients:?}; expected the same")]
+    GradientShape {
+        /// The activations' shape.
+        activations: Vec<usize>,
+        /// The gradients' shape.
+        gradients: Vec<usize>,
+    },
+    /// An array with too few or too many axes, or with an empty one.
+    #[error("an array of shape {shape:?} was given; expected {expected}, no axis empty")]
+    Shape {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The axes expected.
+        expected: &'static str,
+    },
+    /// A size that maps cannot be upsampled to.
+    #[error("maps on a grid of {grid:?} cannot take the size {size:?}; expected as many axes, none empty")]
+    Size {
+        /// The size asked for.
+        size: Vec<i64>,
+        /// The maps' own size.
+        grid: Vec<i64>,
+    },
+    /// A grey value or a heatmap's value that has no colour.
+    #[error("the value {value} at row {row}, column {column} is not in 0..=1")]
+    NotInUnitRange {
+        /// The value.
+        value: f32,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+    },
+    /// An opacity that is none.
+    #[error("an alpha of {alpha} was given; expected 0..=1")]
+    Alpha {
+        /// The value given.
+        alpha: f32,
+    },
+    /// A picture and what is drawn onto it differ in size.
+    #[error(
+        "the picture has {} rows and {} columns, what is drawn onto it {} and {}",
+        picture.0, picture.1, drawn.0, drawn.1
+    )]
+    PictureSize {
+        /// The picture's rows and columns.
+        picture: (usize, usize),
+        /// The rows and columns of what is drawn.
+        drawn: (usize, usize),
+    },
+    /// A grid of no pictures or of no columns.
+    #[error("a grid of {pictures} pictures in {columns} columns was asked for; expected 1 or more of both")]
+    EmptyGrid {
+        /// The number of pictures.
+        pictures: usize,
+        /// The number of columns.
+        columns: u32,
+    },
+    /// A picture larger than a picture can be.
+    #[error("a picture of {rows} rows and {columns} columns is too large")]
+    TooLarge {
+        /// The rows asked for.
+        rows: u64,
+        /// The columns asked for.
+        columns: u64,
+    },
+    /// libtorch's own error inside a stage.
+    #[cfg(feature = "torch")]
+    #[error("stage `{stage}` failed")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// Why.
+        source: tch::TchError,
+    },
+    /// libtorch's own error outside the stages, such as a lack of memory.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+}
+
+/// Which values [`CamError::NonFinite`] found fault with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Values {
+    /// What the layer puts out.
+    Activations,
+    /// The gradients of the score there.
+    Gradients,
+    /// The network's output, at its last stage.
+    Logits,
+}
+
+impl std::fmt::Display for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Activations => "activations",
+            Self::Gradients => "gradients",
+            Self::Logits => "logits",
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Breast ultrasound in the published folder layout.
+//!
+//! Al-Dhabyani et al., Dataset of breast ultrasound images, Data in Brief 28:104863 (2020),
+//! doi:10.1016/j.dib.2019.104863.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use super::{Item, Picture, Plan};
+use crate::folder::{Entry, Listing};
+use crate::groups::{self, Group};
+use crate::picture::{is_picture, stem};
+use crate::{Class, DataError};
+
+/// The folders and what they mean.
+pub(crate) const CLASSES: [(&str, Class); 3] = [
+    ("benign", Class::Lesion),
+    ("malignant", Class::Lesion),
+    ("normal", Class::Normal),
+];
+
+/// The name of the image that a mask belongs to: `X` for `X_mask` and `X_mask_2`.
+fn masked(stem: &str) -> Option<&str> {
+    if let Some(image) = stem.strip_suffix("_mask") {
+        return Some(image);
+    }
+    let (image, number) = stem.rsplit_once("_mask_")?;
+    (!number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())).then_some(image)
+}
+
+pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
+    let groups = groups::read(root, "image, group and group_has_mixed_classes")?;
+    let mut plan = Plan {
+        items: Vec::new(),
+        notes: Vec::new(),
+    };
+    plan.notes
+        .push("Lesion means benign or malignant; several masks of an image are united.".to_owned());
+    let mut census = Census::default();
+    for (folder, class) in CLASSES {
+        let path = root.join(folder);
+        if path.is_dir() {
+            read_class(
+                folder,
+                class,
+                &Listing::of(&path)?,
+                groups.as_ref(),
+                &mut plan.items,
+                &mut census,
+            );
+        }
+    }
+    plan.notes.extend(census.notes(groups.as_ref()));
+    Ok(plan)
+}
+
+/// What is counted for the notes.
+#[derive(Debug, Default)]
+struct Census {
+    mixed: usize,
+    ungrouped: usize,
+    others: usize,
+    listed: BTreeSet<String>,
+}
+
+impl Census {
+    fn notes(&self, groups: Option<&HashMap<String, Group>>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(groups) = groups {
+            notes.push(format!(
+                "Groups are those of groups.csv; {} images in groups of mixed class were dropped.",
+                self.mixed
+            ));
+            if self.ungrouped > 0 {
+                notes.push(format!(
+                    "{} images are not in groups.csv: each is its own group.",
+                    self.ungrouped
+                ));
+            }
+            let absent = groups.len() - self.listed.len();
+            if absent > 0 {
+                notes.push(format!("{absent} rows of groups.csv name images that are not there."));
+            }
+        } else {
+            notes.push(
+                "There is no groups.csv: each image is its own group, so near-duplicates are not kept together."
+                    .to_owned(),
+            );
+        }
+        if self.others > 0 {
+            notes.push(format!("{} files that are no images were passed over.", self.others));
+        }
+        notes
+    }
+}
+
+fn read_class(
+    folder: &str,
+    class: Class,
+    listing: &Listing,
+    groups: Option<&HashMap<String, Group>>,
+    items: &mut Vec<Item>,
+    census: &mut Census,
+) {
+    let (pictures, others): (Vec<_>, Vec<_>) = listing.files.iter().partition(|f| is_picture(&f.name));
+    census.others += others.len();
+    let mut masks: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    let mut images: HashMap<&str, &Entry> = HashMap::new();
+    for file in &pictures {
+        if let Some(image) = masked(stem(&file.name)) {
+            masks.entry(image).or_default().push(file);
+        } else {
+            images.entry(stem(&file.name)).or_insert(file);
+        }
+    }
+
+    for file in &pictures {
+        let stem = stem(&file.name);
+        if let Some(image) = masked(stem) {
+            if !images.contains_key(image) {
+                let expected = file.path.with_file_name(image);
+                let error = DataError::MissingImage {
+                    mask: file.path.clone(),
+                    expected,
+                };
+                items.push(Item::Faulty(file.path.clone(), error));
+            }
+            continue;
+        }
+        if let Some(first) = images.get(stem).filter(|first| first.name != file.name) {
+            let error = DataError::SameName {
+                path: file.path.clone(),
+                other: first.path.clone(),
+            };
+            items.push(Item::Faulty(file.path.clone(), error));
+            continue;
+        }
+        let key = format!("{folder}/{}", file.name);
+        let group = groups.and_then(|g| g.get(&key));
+        if group.is_some() {
+            census.listed.insert(key.clone());
+        }
+        if group.is_some_and(|g| g.mixed) {
+            census.mixed += 1;
+            continue;
+        }
+        census.ungrouped += usize::from(group.is_none());
+        let masks = masks.remove(stem).unwrap_or_default();
+        if masks.is_empty() && class == Class::Lesion {
+            let expected = file.path.with_file_name(format!("{stem}_mask.png"));
+            let error = DataError::MissingMask {
+                image: file.path.clone(),
+                expected,
+            };
+            items.push(Item::Faulty(file.path.clone(), error));
+            continue;
+        }
+        items.push(Item::Picture(Picture {
+            id: format!("{folder}/{stem}"),
+            group: group.map_or(key, |g| g.name.clone()),
+            image: file.path.clone(),
+            masks: masks.iter().map(|m| m.path.clone()).collect(),
+            class: Some(class),
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn masks_are_told_from_images() {
+        assert_eq!(masked("benign (1)_mask"), Some("benign (1)"));
+        assert_eq!(masked("benign (1)_mask_2"), Some("benign (1)"));
+        assert_eq!(masked("benign (1)"), None);
+        assert_eq!(masked("a_mask_b"), None);
+        assert_eq!(masked("a_mask_"), None);
+    }
+}

@@ -1,0 +1,344 @@
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+use ndarray::{ArrayView, Dimension, Zip};
+
+use crate::{EmptyMasks, MetricError};
+
+/// How many pixels (or cases) a prediction got right and wrong, and the scores that follow from it.
+///
+/// With `TP`, `FP`, `FN`, `TN` the four counts. Counts of parts add up to the counts of the whole.
+///
+/// One rule for what is undefined: the four scores of overlap ([`dice`](Self::dice), [`iou`](Self::iou),
+/// [`precision`](Self::precision), [`recall`](Self::recall)) take an [`EmptyMasks`], which decides
+/// whenever a mask is empty; the three that also look at the background
+/// ([`specificity`](Self::specificity), [`accuracy`](Self::accuracy),
+/// [`balanced_accuracy`](Self::balanced_accuracy)) are errors where a class they divide by is absent.
+///
+/// ```
+/// use seg_metrics::Confusion;
+///
+/// let left = Confusion::from_labels(&[true, false], &[true, true])?;
+/// let right = Confusion::from_labels(&[true], &[true])?;
+/// assert_eq!((left + right).accuracy()?, 2.0 / 3.0);
+/// assert_eq!([left, right].into_iter().sum::<Confusion>(), left + right);
+/// # Ok::<(), seg_metrics::MetricError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Confusion {
+    /// Foreground in both.
+    pub true_positives: u64,
+    /// Foreground in the prediction alone.
+    pub false_positives: u64,
+    /// Foreground in the truth alone.
+    pub false_negatives: u64,
+    /// Foreground in neither.
+    pub true_negatives: u64,
+}
+
+impl Confusion {
+    /// Counts two masks.
+    ///
+    /// # Shapes
+    /// Any, the same for both; the memory layouts may differ.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] if the shapes differ.
+    ///
+    /// # Cost
+    /// One pass over both, at the speed of memory where both are contiguous in the same layout.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use seg_metrics::Confusion;
+    ///
+    /// let prediction = array![[true, true], [false, false]];
+    /// let truth = array![[true, false], [true, false]];
+    /// let confusion = Confusion::from_masks(prediction.view(), truth.view())?;
+    /// assert_eq!(
+    ///     confusion,
+    ///     Confusion { true_positives: 1, false_positives: 1, false_negatives: 1, true_negatives: 1 }
+    /// );
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn from_masks<D: Dimension>(
+        prediction: ArrayView<'_, bool, D>,
+        truth: ArrayView<'_, bool, D>,
+    ) -> Result<Self, MetricError> {
+        if prediction.shape() != truth.shape() {
+            return Err(MetricError::Shape {
+                prediction: prediction.shape().to_vec(),
+                truth: truth.shape().to_vec(),
+            });
+        }
+        if prediction.strides() == truth.strides()
+            && let (Some(predicted), Some(true_)) = (prediction.as_slice_memory_order(), truth.as_slice_memory_order())
+        {
+            return Ok(Self::of_slices(predicted, true_));
+        }
+        // Indexed by `prediction + 2 · truth`.
+        let mut counts = [0_u64; 4];
+        Zip::from(prediction)
+            .and(truth)
+            .for_each(|&prediction, &truth| counts[usize::from(prediction) + 2 * usize::from(truth)] += 1);
+        let [true_negatives, false_positives, false_negatives, true_positives] = counts;
+        Ok(Confusion {
+            true_positives,
+            false_positives,
+            false_negatives,
+            true_negatives,
+        })
+    }
+
+    /// Counts predicted and true labels of cases, true being the positive class.
+    ///
+    /// # Errors
+    /// [`MetricError::Length`] if there are not as many of the one as of the other.
+    ///
+    /// ```
+    /// use seg_metrics::Confusion;
+    ///
+    /// let confusion = Confusion::from_labels(&[true, true, false], &[true, false, false])?;
+    /// assert_eq!(confusion.balanced_accuracy()?, 0.75);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn from_labels(predicted: &[bool], truth: &[bool]) -> Result<Self, MetricError> {
+        if predicted.len() != truth.len() {
+            return Err(MetricError::Length {
+                first: "predicted labels",
+                first_len: predicted.len(),
+                second: "true labels",
+                second_len: truth.len(),
+            });
+        }
+        Ok(Self::of_slices(predicted, truth))
+    }
+
+    fn of_slices(predicted: &[bool], truth: &[bool]) -> Self {
+        const LANES: usize = 32;
+        // As many rows as a lane of u8 can count.
+        const BLOCK: usize = LANES * 255;
+        let (mut both, mut in_prediction, mut in_truth) = (0_u64, 0_u64, 0_u64);
+        for (predicted, truth) in predicted.chunks(BLOCK).zip(truth.chunks(BLOCK)) {
+            let mut lanes = [[0_u8; LANES]; 3];
+            let (predicted_rows, predicted_rest) = predicted.as_chunks::<LANES>();
+            let (truth_rows, truth_rest) = truth.as_chunks::<LANES>();
+            for (predicted, truth) in predicted_rows.iter().zip(truth_rows) {
+                for lane in 0..LANES {
+                    lanes[0][lane] += u8::from(predicted[lane] & truth[lane]);
+                    lanes[1][lane] += u8::from(predicted[lane]);
+                    lanes[2][lane] += u8::from(truth[lane]);
+                }
+            }
+            let [both_here, predicted_here, truth_here] =
+                lanes.map(|lanes| lanes.iter().map(|&count| u64::from(count)).sum::<u64>());
+            both += both_here;
+            in_prediction += predicted_here;
+            in_truth += truth_here;
+            for (&predicted, &truth) in predicted_rest.iter().zip(truth_rest) {
+                both += u64::from(predicted & truth);
+                in_prediction += u64::from(predicted);
+                in_truth += u64::from(truth);
+            }
+        }
+        Self::of_sums(both, in_prediction, in_truth, predicted.len() as u64)
+    }
+
+    /// From the sizes of the intersection, the two masks and the image.
+    pub(crate) fn of_sums(both: u64, in_prediction: u64, in_truth: u64, all: u64) -> Self {
+        Confusion {
+            true_positives: both,
+            false_positives: in_prediction - both,
+            false_negatives: in_truth - both,
+            true_negatives: all + both - in_prediction - in_truth,
+        }
+    }
+
+    /// The number of pixels or cases.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let confusion = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.total(), 8);
+    /// ```
+    pub fn total(self) -> u64 {
+        self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
+    }
+
+    /// Dice's coefficient, `2·TP / (2·TP + FP + FN)`: twice the overlap over the sum of both sizes.
+    ///
+    /// Dice, "Measures of the Amount of Ecologic Association Between Species", 1945,
+    /// [10.2307/1932409](https://doi.org/10.2307/1932409).
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.dice(EmptyMasks::default())?, 2.0 / 3.0);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn dice(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        self.overlap(empty, 2 * self.true_positives, self.in_prediction() + self.in_truth())
+    }
+
+    /// Intersection over union (Jaccard's index), `TP / (TP + FP + FN)`.
+    ///
+    /// Jaccard, "The Distribution of the Flora in the Alpine Zone", 1912,
+    /// [10.1111/j.1469-8137.1912.tb05611.x](https://doi.org/10.1111/j.1469-8137.1912.tb05611.x).
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.iou(EmptyMasks::default())?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn iou(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        self.overlap(empty, self.true_positives, self.in_prediction() + self.false_negatives)
+    }
+
+    /// Precision (positive predictive value), `TP / (TP + FP)`: how much of the prediction is right.
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 2, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.precision(EmptyMasks::default())?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn precision(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        self.overlap(empty, self.true_positives, self.in_prediction())
+    }
+
+    /// Recall (sensitivity), `TP / (TP + FN)`: how much of the truth is found.
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 3, false_positives: 2, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.recall(EmptyMasks::default())?, 0.75);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn recall(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        self.overlap(empty, self.true_positives, self.in_truth())
+    }
+
+    /// Specificity, `TN / (TN + FP)`: how much of the background is left alone.
+    ///
+    /// # Errors
+    /// [`MetricError::ClassAbsent`] if the truth has no background.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let confusion = Confusion { true_positives: 3, false_positives: 1, false_negatives: 1, true_negatives: 4 };
+    /// assert_eq!(confusion.specificity()?, 0.8);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn specificity(self) -> Result<f64, MetricError> {
+        let negatives = self.true_negatives + self.false_positives;
+        if negatives == 0 {
+            return Err(MetricError::ClassAbsent {
+                score: "specificity",
+                class: false,
+            });
+        }
+        Ok(self.true_negatives as f64 / negatives as f64)
+    }
+
+    /// Accuracy, `(TP + TN) / (TP + FP + FN + TN)`.
+    ///
+    /// # Errors
+    /// [`MetricError::Missing`] if nothing was counted.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let confusion = Confusion { true_positives: 3, false_positives: 1, false_negatives: 1, true_negatives: 3 };
+    /// assert_eq!(confusion.accuracy()?, 0.75);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn accuracy(self) -> Result<f64, MetricError> {
+        if self.total() == 0 {
+            return Err(MetricError::Missing {
+                what: "pixels or cases",
+            });
+        }
+        Ok((self.true_positives + self.true_negatives) as f64 / self.total() as f64)
+    }
+
+    /// Balanced accuracy, the mean of recall and specificity: ½ for any constant answer, however rare a
+    /// class is.
+    ///
+    /// # Errors
+    /// [`MetricError::ClassAbsent`] if a class is absent from the truth.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let all_healthy = Confusion { false_negatives: 10, true_negatives: 990, ..Confusion::default() };
+    /// assert_eq!(all_healthy.accuracy()?, 0.99);
+    /// assert_eq!(all_healthy.balanced_accuracy()?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn balanced_accuracy(self) -> Result<f64, MetricError> {
+        let absent = |class| MetricError::ClassAbsent {
+            score: "balanced accuracy",
+            class,
+        };
+        if self.in_truth() == 0 {
+            return Err(absent(true));
+        }
+        let specificity = self.specificity().map_err(|_| absent(false))?;
+        Ok((self.true_positives as f64 / self.in_truth() as f64 + specificity) / 2.0)
+    }
+
+    fn in_prediction(self) -> u64 {
+        self.true_positives + self.false_positives
+    }
+
+    fn in_truth(self) -> u64 {
+        self.true_positives + self.false_negatives
+    }
+
+    fn overlap(self, empty: EmptyMasks, numerator: u64, denominator: u64) -> Result<f64, MetricError> {
+        empty
+            .score(self.in_prediction() == 0, self.in_truth() == 0)
+            .unwrap_or_else(|| Ok(numerator as f64 / denominator as f64))
+    }
+}
+
+impl Add for Confusion {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl AddAssign for Confusion {
+    fn add_assign(&mut self, other: Self) {
+        self.true_positives += other.true_positives;
+        self.false_positives += other.false_positives;
+        self.false_negatives += other.false_negatives;
+        self.true_negatives += other.true_negatives;
+    }
+}
+
+impl Sum for Confusion {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Confusion::default(), Add::add)
+    }
+}
+
+impl<'a> Sum<&'a Confusion> for Confusion {
+    fn sum<I: Iterator<Item = &'a Self>>(parts: I) -> Self {
+        parts.copied().sum()
+    }
+}

@@ -1,0 +1,152 @@
+use crate::EmptySide;
+
+/// What can go wrong when scores are computed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// A prediction and a truth of different shapes.
+    #[error("a prediction of shape {prediction:?} came with a truth of shape {truth:?}; expected the same")]
+    Shape {
+        /// The prediction's shape.
+        prediction: Vec<usize>,
+        /// The truth's shape.
+        truth: Vec<usize>,
+    },
+    /// A heatmap and a mask of different shapes.
+    #[error("pair {pair} has a heatmap of shape {heatmap:?} and a mask of shape {mask:?}; expected the same")]
+    PairShape {
+        /// Which pair, from 0.
+        pair: usize,
+        /// The heatmap's shape.
+        heatmap: Vec<usize>,
+        /// The mask's shape.
+        mask: Vec<usize>,
+    },
+    /// Two lists that should go together, of different lengths.
+    #[error("{first_len} {first} came with {second_len} {second}; expected as many")]
+    Length {
+        /// What the first list holds.
+        first: &'static str,
+        /// Its length.
+        first_len: usize,
+        /// What the second list holds.
+        second: &'static str,
+        /// Its length.
+        second_len: usize,
+    },
+    /// An empty list where at least one thing is needed.
+    #[error("no {what} were given; expected at least one")]
+    Missing {
+        /// What the list should hold.
+        what: &'static str,
+    },
+    /// An integer image that is no mask.
+    #[error("the mask is {value} at {index:?}; expected 0 or 1 (`mask_above` makes masks of other images)")]
+    NotBinary {
+        /// Where the first such value is, one number per axis.
+        index: Vec<usize>,
+        /// The value there.
+        value: i128,
+    },
+    /// A heatmap value that is NaN, infinite or outside 0..=1.
+    #[error("the heatmap of pair {pair} is {value} at {index:?}; expected 0 to 1")]
+    HeatmapValue {
+        /// Which pair, from 0.
+        pair: usize,
+        /// Where the first such value is, one number per axis.
+        index: Vec<usize>,
+        /// The value there.
+        value: f32,
+    },
+    /// A threshold that is NaN, infinite or outside 0..=1.
+    #[error("threshold {index} is {value}; expected 0 to 1")]
+    Threshold {
+        /// Which threshold, from 0.
+        index: usize,
+        /// The threshold.
+        value: f32,
+    },
+    /// A radius that is NaN, infinite or negative.
+    #[error("radius {index} is {value}; expected 0 or more")]
+    Radius {
+        /// Which radius, from 0.
+        index: usize,
+        /// The radius.
+        value: f64,
+    },
+    /// Thresholds or radii that do not ascend.
+    #[error("the {what} do not ascend: number {index} is not above the one before")]
+    Unsorted {
+        /// Thresholds or radii.
+        what: &'static str,
+        /// The first that is not above its predecessor, from 0.
+        index: usize,
+    },
+    /// An empty mask that the [`EmptyMasks`](crate::EmptyMasks) in use makes an error.
+    #[error("{empty}, and the policy in use makes that an error")]
+    EmptyMask {
+        /// What is empty.
+        empty: EmptySide,
+    },
+    /// The same, in a list of masks.
+    #[error("mask pair {pair}: {empty}, and the policy in use makes that an error")]
+    EmptyMaskOfPair {
+        /// Which pair, from 0.
+        pair: usize,
+        /// What is empty.
+        empty: EmptySide,
+    },
+    /// A score that needs both classes, on cases of which none is of the one class.
+    #[error("the {score} needs both classes; no case is {}", if *.class { "positive" } else { "negative" })]
+    ClassAbsent {
+        /// The score.
+        score: &'static str,
+        /// The class without cases: true for the positive one.
+        class: bool,
+    },
+    /// A score that cannot be ranked.
+    #[error("score {index} is {value}; expected a finite number")]
+    ScoreNotFinite {
+        /// Which score, from 0.
+        index: usize,
+        /// The score.
+        value: f64,
+    },
+    /// A confidence level that is none.
+    #[error("the confidence level is {level}; expected more than 0 and less than 1")]
+    Level {
+        /// The level given.
+        level: f64,
+    },
+    /// Too few resamples.
+    #[error("the number of resamples is {resamples}; expected at least {least}")]
+    Resamples {
+        /// The number given.
+        resamples: usize,
+        /// The least number allowed.
+        least: usize,
+    },
+    /// Values of which all are NaN: a mean of them would be made up.
+    #[error("nothing is left to average: all {skipped} values are NaN")]
+    NothingCounted {
+        /// The number of NaN values.
+        skipped: usize,
+    },
+    /// Values that include both infinities, whose mean is undefined.
+    #[error("the values hold both infinities: their mean is undefined")]
+    BothInfinities,
+    /// A statistic that is undefined on all cases together.
+    #[error("the statistic is undefined on the {cases} cases as a whole")]
+    Undefined {
+        /// The number of cases.
+        cases: usize,
+    },
+    /// A statistic that is undefined on too many resamples to bound it.
+    #[error("the statistic is undefined on {undefined} of {resamples} resamples; expected at most half")]
+    UndefinedResamples {
+        /// On how many it is undefined.
+        undefined: usize,
+        /// Of how many.
+        resamples: usize,
+    },
+}

@@ -66,18 +66,20 @@ impl ColourMap {
             Self::Viridis => unpack(&VIRIDIS),
             Self::Inferno => unpack(&INFERNO),
             Self::Turbo => unpack(&TURBO),
-            Self::Jet => JET.map(|ramp| (height(ramp, step as f64 / 255.0) * 255.0) as u8),
+            Self::Jet => JET.map(|ramp| (height(ramp, step as f64) * 255.0) as u8),
         }
     }
 }
 
-/// The height of a ramp at `value`, linear between its corners.
-fn height(ramp: Ramp, value: f64) -> f64 {
+/// The height of a ramp at one of 256 steps, linear between its corners; rounded as matplotlib does,
+/// which multiplies the corners out.
+fn height(ramp: Ramp, step: f64) -> f64 {
     let mut height = ramp[0].1;
     for pair in ramp.windows(2) {
         let [(from, low), (to, high)] = [pair[0], pair[1]];
-        if value >= from {
-            height = low + (high - low) * ((value - from) / (to - from)).min(1.0);
+        let (from, to) = (from * 255.0, to * 255.0);
+        if step >= from {
+            height = low + (high - low) * ((step - from) / (to - from)).min(1.0);
         }
     }
     height

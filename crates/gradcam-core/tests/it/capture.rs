@@ -1,0 +1,303 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gradcam_core::{CamError, Stage, Stages, Target, Values, last_spatial};
+use tch::{Kind, TchError, Tensor, nn};
+
+use crate::small_net::{SmallNet, largest_difference, normal};
+
+/// Whether a graph is being built, seen as a user sees it.
+fn gradients_are_tracked() -> bool {
+    let x = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+    (x * 2.0).requires_grad()
+}
+
+fn no_gradient(net: &SmallNet) -> bool {
+    net.variables
+        .trainable_variables()
+        .iter()
+        .all(|variable| !variable.grad().defined())
+}
+
+#[test]
+fn shapes_are_listed_and_the_last_spatial_layer_found() {
+    let net = SmallNet::images(1);
+    let shapes = net.stages().shapes(&net.input(2, 1)).unwrap();
+    assert_eq!(shapes[2], ("conv2".to_owned(), vec![2, 8, 5, 8]));
+    assert_eq!(shapes[5], ("fc".to_owned(), vec![2, 4]));
+    assert_eq!(last_spatial(&shapes), Some("relu2"));
+    assert_eq!(last_spatial(&shapes[4..]), None);
+    let row = [
+        ("row".to_owned(), vec![1, 3, 1, 5]),
+        ("point".to_owned(), vec![1, 3, 1, 1]),
+    ];
+    assert_eq!(last_spatial(&row), Some("row"));
+}
+
+#[test]
+fn a_network_is_checked_once() {
+    assert!(matches!(Stages::new(vec![]), Err(CamError::NoStages)));
+    let twice = vec![Stage::new("a", |x| x.f_relu()), Stage::new("a", |x| x.f_relu())];
+    assert!(matches!(Stages::new(twice), Err(CamError::DuplicateStage { stage }) if stage == "a"));
+}
+
+#[test]
+fn modules_are_stages_in_evaluation_mode() {
+    let net = nn::func_t(|x, train| if train { x * 0.0 } else { x * 3.0 });
+    let stage = Stage::module("triple", &net);
+    let x = Tensor::from_slice(&[1f32, 2.0]);
+    assert_eq!(Vec::<f32>::try_from(stage.forward(&x).unwrap()).unwrap(), [3.0, 6.0]);
+}
+
+#[test]
+fn one_pass_serves_layers_in_any_order() {
+    let net = SmallNet::images(2);
+    let (stages, input) = (net.stages(), net.input(3, 5));
+    let both = stages.capture(&input, &["relu2", "conv1", "relu2"]).unwrap();
+    assert_eq!(both.layers().collect::<Vec<_>>(), ["conv1", "relu2"]);
+    assert_eq!(both.batch(), 3);
+    let targets = [Target::Class(0), Target::Predicted, Target::Class(3)];
+    let gradients = both.gradients(&targets).unwrap();
+    for layer in ["conv1", "relu2"] {
+        let one = stages.capture(&input, &[layer]).unwrap();
+        let alone = one.gradients(&targets).unwrap();
+        let (a, b) = (gradients.at(layer).unwrap(), alone.at(layer).unwrap());
+        assert_eq!(a.layer(), layer);
+        assert_eq!(largest_difference(a.activations(), b.activations()), 0.0);
+        assert!(largest_difference(a.gradients(), b.gradients()) < 1e-7);
+    }
+    assert_eq!(
+        largest_difference(both.logits(), &tch::no_grad(|| stages.forward(&input).unwrap())),
+        0.0
+    );
+}
+
+/// The stage after the captured one works in place; what was captured must be what it was given.
+#[test]
+fn stages_in_place_change_nothing_captured() {
+    let net = SmallNet::images(3);
+    let (stages, input) = (net.stages(), net.input(2, 6));
+    let capture = stages.capture(&input, &["conv1", "conv2"]).unwrap();
+    for layer in ["conv1", "conv2"] {
+        let activations = capture.activations(layer).unwrap();
+        assert!(activations.min().double_value(&[]) < 0.0, "{layer} was rectified");
+        let tail = tch::no_grad(|| stages.forward_from(layer, &activations.copy()).unwrap());
+        assert!(largest_difference(&tail, capture.logits()) < 1e-6);
+    }
+}
+
+/// The gradient of a logit against differences of the tail's output, in double precision.
+#[test]
+fn gradients_are_slopes_of_the_targets_logit() {
+    let net = SmallNet::images(4);
+    let mut variables = net.variables.variables();
+    for variable in variables.values_mut() {
+        variable.set_data(&variable.to_kind(Kind::Double));
+    }
+    let stages = net.stages();
+    let capture = stages
+        .capture(&net.input(2, 7).to_kind(Kind::Double), &["conv2"])
+        .unwrap();
+    let gradients = capture.gradients(&[Target::Class(1), Target::Class(3)]).unwrap();
+    let at = gradients.at("conv2").unwrap();
+    for (sample, class, place) in [(0, 1, [2, 1, 4]), (1, 3, [5, 4, 7])] {
+        let index = [sample, place[0], place[1], place[2]];
+        let slope = |step: f64| {
+            let moved = at.activations().copy();
+            let _ = moved
+                .get(index[0])
+                .get(index[1])
+                .get(index[2])
+                .get(index[3])
+                .g_add_scalar_(step);
+            tch::no_grad(|| stages.forward_from("conv2", &moved).unwrap()).double_value(&[sample, class])
+        };
+        let expected = (slope(1e-6) - slope(-1e-6)) / 2e-6;
+        approx::assert_abs_diff_eq!(at.gradients().double_value(&index), expected, epsilon = 1e-8);
+    }
+}
+
+#[test]
+fn gradients_may_be_asked_for_again() {
+    let net = SmallNet::images(5);
+    let capture = net.stages().capture(&net.input(1, 8), &["relu1"]).unwrap();
+    let first = capture.gradients(&[Target::Class(0)]).unwrap();
+    let _other = capture.gradients(&[Target::Class(2)]).unwrap();
+    let again = capture.gradients(&[Target::Class(0)]).unwrap();
+    let difference = largest_difference(
+        first.at("relu1").unwrap().gradients(),
+        again.at("relu1").unwrap().gradients(),
+    );
+    assert_eq!(difference, 0.0);
+    assert!(no_gradient(&net));
+}
+
+#[test]
+fn predicted_is_the_largest_logit() {
+    let net = SmallNet::images(6);
+    let capture = net.stages().capture(&net.input(4, 9), &["relu2"]).unwrap();
+    let gradients = capture.gradients(&[Target::Predicted; 4]).unwrap();
+    let largest: Vec<i64> = capture.logits().argmax(1, false).try_into().unwrap();
+    assert_eq!(gradients.classes(), largest);
+}
+
+#[test]
+fn gradient_mode_and_variables_are_left_alone() {
+    let net = SmallNet::images(7);
+    let (stages, input) = (net.stages(), net.input(1, 1));
+    for tracked in [true, false] {
+        let _guard = (!tracked).then(tch::no_grad_guard);
+        let capture = stages.capture(&input, &["conv1", "relu2"]).unwrap();
+        assert_eq!(gradients_are_tracked(), tracked);
+        capture.gradients(&[Target::Class(1)]).unwrap();
+        assert_eq!(gradients_are_tracked(), tracked);
+        assert!(capture.gradients(&[Target::Class(4)]).is_err());
+        assert!(stages.capture(&input.narrow(1, 0, 1), &["relu2"]).is_err());
+        assert_eq!(gradients_are_tracked(), tracked);
+        assert!(no_gradient(&net));
+    }
+    let panics = Stages::new(vec![
+        Stage::new("first", |x| x.f_relu()),
+        Stage::new("second", |_| panic!("a stage that panics")),
+    ])
+    .unwrap();
+    for layer in ["first", "second"] {
+        assert!(catch_unwind(AssertUnwindSafe(|| panics.capture(&input, &[layer]))).is_err());
+        assert!(gradients_are_tracked());
+    }
+}
+
+#[test]
+fn names_that_are_not_there_are_told_with_those_that_are() {
+    let net = SmallNet::images(8);
+    let (stages, input) = (net.stages(), net.input(1, 1));
+    let error = stages.capture(&input, &["relu2", "layer4"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no layer `layer4`; there are: conv1, relu1, conv2, relu2, pool, fc"
+    );
+    assert!(matches!(stages.capture(&input, &[]), Err(CamError::NoLayers)));
+    let capture = stages.capture(&input, &["relu2"]).unwrap();
+    let error = capture.activations("relu1").unwrap_err();
+    assert_eq!(error.to_string(), "layer `relu1` was not captured; captured are: relu2");
+}
+
+#[test]
+fn targets_must_fit_the_batch_and_the_classes() {
+    let net = SmallNet::images(9);
+    let capture = net.stages().capture(&net.input(2, 1), &["relu2"]).unwrap();
+    for targets in [&[][..], &[Target::Class(0)], &[Target::Predicted; 3]] {
+        let error = capture.gradients(targets).unwrap_err();
+        assert!(matches!(error, CamError::TargetCount { targets: n, batch: 2 } if n == targets.len()));
+    }
+    for class in [-1, 4] {
+        let error = capture
+            .gradients(&[Target::Predicted, Target::Class(class)])
+            .unwrap_err();
+        assert!(matches!(error, CamError::Class { sample: 1, class: c, classes: 4 } if c == class));
+    }
+}
+
+#[test]
+fn inputs_and_outputs_must_be_batches() {
+    let net = SmallNet::images(10);
+    let stages = net.stages();
+    let empty = net.input(1, 1).narrow(0, 0, 0);
+    assert!(matches!(
+        stages.capture(&empty, &["relu2"]),
+        Err(CamError::EmptyBatch { .. })
+    ));
+    let headless = Stages::new(vec![Stage::new("relu", |x| x.f_relu())]).unwrap();
+    let error = headless.capture(&net.input(2, 1), &["relu"]).unwrap_err();
+    assert!(matches!(error, CamError::Logits { shape, batch: 2 } if shape == [2, 2, 12, 17]));
+}
+
+#[test]
+fn a_failing_stage_is_named_with_its_cause() {
+    let net = SmallNet::images(11);
+    let error = net
+        .stages()
+        .capture(&net.input(1, 1).narrow(1, 0, 1), &["fc"])
+        .unwrap_err();
+    assert!(matches!(&error, CamError::Stage { stage, .. } if stage == "conv1"));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn values_that_are_not_finite_name_their_layer() {
+    let net = SmallNet::images(12);
+    for bad in [f64::NAN, f64::INFINITY] {
+        let input = net.input(2, 1);
+        let _ = input.get(1).get(0).get(3).get(3).fill_(bad);
+        let error = net.stages().capture(&input, &["conv1"]).unwrap_err();
+        assert!(
+            matches!(&error, CamError::NonFinite { values: Values::Activations, layer } if layer == "conv1"),
+            "{error}"
+        );
+        assert!(gradients_are_tracked());
+    }
+
+    // The root's slope at zero is infinite: logits finite, gradients not.
+    let root = Stages::new(vec![
+        Stage::new("zero", |x| x.f_mul_scalar(0.0)),
+        Stage::new("root", |x| x.f_sqrt()?.f_flatten(1, -1)),
+    ])
+    .unwrap();
+    let capture = root.capture(&normal(&[1, 1, 2, 2], 1).abs(), &["zero"]).unwrap();
+    let error = capture.gradients(&[Target::Class(0)]).unwrap_err();
+    assert!(matches!(&error, CamError::NonFinite { values: Values::Gradients, layer } if layer == "zero"));
+
+    let overflow = Stages::new(vec![
+        Stage::new("same", |x| x.f_relu()),
+        Stage::new("overflow", |x| {
+            x.f_flatten(1, -1)?.f_exp()?.f_mul_scalar(f64::from(f32::MAX))
+        }),
+    ])
+    .unwrap();
+    let error = overflow
+        .capture(&Tensor::ones([1, 1, 2, 2], (Kind::Float, tch::Device::Cpu)), &["same"])
+        .unwrap_err();
+    assert!(matches!(&error, CamError::NonFinite { values: Values::Logits, layer } if layer == "overflow"));
+}
+
+/// A sum that overflows is no reason to refuse values that are finite.
+#[test]
+fn large_finite_activations_pass() {
+    let same = Stages::new(vec![
+        Stage::new("same", |x| x.f_relu()),
+        Stage::new("flatten", |x| x.f_flatten(1, -1)),
+    ])
+    .unwrap();
+    let large = Tensor::full([1, 1, 2, 2], 3e38, (Kind::Float, tch::Device::Cpu));
+    same.capture(&large, &["same"]).unwrap();
+}
+
+#[test]
+fn a_layer_without_a_path_to_the_logits_is_named() {
+    let cut = |at: &'static str| -> Stages<'static> {
+        let stage = |name: &'static str| {
+            Stage::new(name, move |x: &Tensor| -> Result<Tensor, TchError> {
+                let x = if name == at { x.f_detach()? } else { x.shallow_clone() };
+                x.f_mul_scalar(2.0)
+            })
+        };
+        Stages::new(vec![
+            stage("a"),
+            stage("b"),
+            stage("c"),
+            Stage::new("flatten", |x| x.f_flatten(1, -1)),
+        ])
+        .unwrap()
+    };
+    let input = normal(&[1, 1, 2, 2], 2);
+    let fails_at = |stages: &Stages<'_>, layers: &[&str]| {
+        let capture = stages.capture(&input, layers).unwrap();
+        match capture.gradients(&[Target::Class(0)]) {
+            Err(CamError::Disconnected { layer }) => Some(layer),
+            result => result.map(|_| None).unwrap(),
+        }
+    };
+    assert_eq!(fails_at(&cut("b"), &["a", "b"]).as_deref(), Some("a"));
+    assert_eq!(fails_at(&cut("c"), &["a", "b"]).as_deref(), Some("b"));
+    assert_eq!(fails_at(&cut("b"), &["b", "c"]), None);
+    assert!(gradients_are_tracked());
+}

@@ -1,0 +1,205 @@
+use gradcam_core::{CamError, Content, Parallelism, kernel};
+use ndarray::{Array, Array3, Array4, ArrayD, Axis, IxDyn, array, s};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use Parallelism::{Rayon, Serial};
+
+fn random(shape: &[usize], seed: u64) -> ArrayD<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    ArrayD::from_shape_simple_fn(shape, || generator.random_range(-1.0..1.0))
+}
+
+/// The formula as ndarray writes it, in double precision.
+fn plain_grad_cam(activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<f32> {
+    let (n, c) = (activations.shape()[0], activations.shape()[1]);
+    let grid = [&[n], &activations.shape()[2..]].concat();
+    let mut out = ArrayD::<f64>::zeros(IxDyn(&grid));
+    for sample in 0..n {
+        for channel in 0..c {
+            let at = |array: &ArrayD<f32>| {
+                array
+                    .index_axis(Axis(0), sample)
+                    .index_axis(Axis(0), channel)
+                    .mapv(f64::from)
+            };
+            let weight = at(gradients).mean().unwrap();
+            out.index_axis_mut(Axis(0), sample).scaled_add(weight, &at(activations));
+        }
+    }
+    out.mapv(|value| value.max(0.0) as f32)
+}
+
+/// Awkward sizes: fewer channels than are added at once, fewer places than lanes, more than a tile.
+#[test]
+fn grad_cam_equals_the_plain_formula() {
+    let shapes: [&[usize]; 9] = [
+        &[1, 1, 1, 1],
+        &[2, 3, 7, 1],
+        &[3, 7, 7, 7],
+        &[2, 8, 31, 5],
+        &[1, 31, 127, 33],
+        &[5, 127, 2, 3],
+        &[1, 9, 3, 240],
+        &[2, 17, 13, 15, 31],
+        &[4, 10, 5],
+    ];
+    for (seed, shape) in (0..).zip(shapes) {
+        let (activations, gradients) = (random(shape, seed), random(shape, seed + 100));
+        let expected = plain_grad_cam(&activations, &gradients);
+        let parallel = kernel::grad_cam(activations.view(), gradients.view(), Rayon).unwrap();
+        assert_eq!(parallel.shape(), expected.shape());
+        let difference = (&parallel - &expected).mapv(f32::abs);
+        assert!(difference.iter().all(|&value| value < 1e-5), "{shape:?}");
+        let serial = kernel::grad_cam(activations.view(), gradients.view(), Serial).unwrap();
+        assert_eq!(serial, parallel, "{shape:?}");
+    }
+}
+
+/// Every sample by itself, to the last bit.
+#[test]
+fn a_batch_equals_its_samples() {
+    let (activations, gradients) = (random(&[5, 19, 9, 11], 1), random(&[5, 19, 9, 11], 2));
+    let all = kernel::grad_cam(activations.view(), gradients.view(), Rayon).unwrap();
+    let heat = kernel::heatmaps(all.view(), &[30, 40], Rayon).unwrap();
+    for sample in 0..5 {
+        let one = s![sample..sample + 1, .., .., ..];
+        let map = kernel::grad_cam(activations.slice(one), gradients.slice(one), Rayon).unwrap();
+        assert_eq!(map, all.slice(s![sample..sample + 1, .., ..]));
+        let alone = kernel::heatmaps(map.view(), &[30, 40], Serial).unwrap();
+        assert_eq!(alone.maps, heat.maps.slice(s![sample..sample + 1, .., ..]));
+    }
+}
+
+#[test]
+fn layouts_do_not_matter() {
+    let (activations, gradients) = (random(&[2, 6, 5, 4], 3), random(&[2, 6, 5, 4], 4));
+    let expected = kernel::grad_cam(activations.view(), gradients.view(), Rayon).unwrap();
+    let last = |array: &ArrayD<f32>| {
+        let channels_last = array.view().permuted_axes(vec![0, 2, 3, 1]);
+        channels_last.as_standard_layout().into_owned()
+    };
+    let (a, g) = (last(&activations), last(&gradients));
+    let back = |array: &ArrayD<f32>| array.view().permuted_axes(vec![0, 3, 1, 2]).into_owned();
+    assert_eq!(
+        kernel::grad_cam(back(&a).view(), back(&g).view(), Rayon).unwrap(),
+        expected
+    );
+    let viewed = kernel::grad_cam(
+        a.view().permuted_axes(vec![0, 3, 1, 2]),
+        g.view().permuted_axes(vec![0, 3, 1, 2]),
+        Rayon,
+    );
+    assert_eq!(viewed.unwrap(), expected);
+}
+
+#[test]
+fn faults_in_the_data_are_errors() {
+    let good = random(&[2, 3, 4, 4], 5);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut spoilt = good.clone();
+        spoilt[[1, 2, 0, 3]] = bad;
+        for (activations, gradients) in [(&spoilt, &good), (&good, &spoilt)] {
+            let result = kernel::grad_cam(activations.view(), gradients.view(), Rayon);
+            assert!(matches!(result, Err(CamError::NonFiniteMap { sample: 1 })));
+        }
+        assert!(matches!(
+            kernel::normalise(spoilt.view(), Rayon),
+            Err(CamError::NonFiniteMap { sample: 1 })
+        ));
+    }
+    let other = random(&[2, 3, 4, 5], 6);
+    assert!(matches!(
+        kernel::grad_cam(good.view(), other.view(), Rayon),
+        Err(CamError::GradientShape { .. })
+    ));
+    for shape in [&[2, 3][..], &[0, 3, 4], &[2, 0, 4], &[2, 3, 0]] {
+        let empty = ArrayD::<f32>::zeros(IxDyn(shape));
+        let result = kernel::grad_cam(empty.view(), empty.view(), Rayon);
+        assert!(matches!(result, Err(CamError::Shape { .. })), "{shape:?}");
+    }
+    for size in [&[4][..], &[4, 0], &[4, 4, 4]] {
+        let maps = Array3::<f32>::zeros((1, 2, 2));
+        let result = kernel::upsample(maps.view(), size, Rayon);
+        assert!(matches!(result, Err(CamError::Size { .. })), "{size:?}");
+    }
+    assert!(kernel::normalise(ArrayD::zeros(IxDyn(&[3])).view(), Rayon).is_err());
+    assert!(kernel::normalise(ArrayD::zeros(IxDyn(&[0, 3])).view(), Rayon).is_err());
+}
+
+/// Two cells at half-pixel centres; with aligned corners the inner values would be thirds.
+#[test]
+fn upsampling_is_not_shifted() {
+    let up = kernel::upsample(array![[[0f32, 4.0]]].view(), &[2, 4], Rayon).unwrap();
+    assert_eq!(up, array![[[0., 1., 3., 4.], [0., 1., 3., 4.]]]);
+    let down = kernel::upsample(array![[0f32, 1., 2., 3.]].view(), &[2], Rayon).unwrap();
+    assert_eq!(down, array![[0.5, 2.5]]);
+}
+
+/// Each new place from its four or eight old neighbours at once, instead of axis by axis.
+#[test]
+fn upsampling_equals_the_plain_formula() {
+    for (shape, size) in [
+        (vec![2, 7, 5], vec![31, 20]),
+        (vec![1, 1, 3], vec![4, 2]),
+        (vec![3, 5, 2, 7], vec![9, 2, 21]),
+        (vec![2, 240], vec![127]),
+    ] {
+        let maps = random(&shape, 7);
+        let up = kernel::upsample(maps.view(), &size, Rayon).unwrap();
+        assert_eq!(up, kernel::upsample(maps.view(), &size, Serial).unwrap());
+        assert_eq!(up.shape()[1..], size);
+        for (index, &value) in up.indexed_iter() {
+            let mut expected = 0f64;
+            for corner in 0..1usize << size.len() {
+                let mut weight = 1f64;
+                let mut from = vec![index[0]];
+                for axis in 0..size.len() {
+                    let (old, new) = (shape[axis + 1], size[axis]);
+                    let source = ((index[axis + 1] as f64 + 0.5) * old as f64 / new as f64 - 0.5).max(0.0);
+                    let upper = corner >> axis & 1;
+                    weight *= [1.0 - source.fract(), source.fract()][upper];
+                    from.push((source as usize + upper).min(old - 1));
+                }
+                expected += weight * f64::from(maps[IxDyn(&from)]);
+            }
+            approx::assert_abs_diff_eq!(f64::from(value), expected, epsilon = 1e-6);
+        }
+    }
+}
+
+#[test]
+fn normalising_reports_what_it_found() {
+    let maps = array![
+        [0f32, 0., 0.],
+        [0.1, 0.1, 0.1],
+        [-2., 0., 2.],
+        [3e-45, 0., 3e-45],
+        [-3e38, 0., 3e38]
+    ];
+    let heat = kernel::normalise(maps.view(), Rayon).unwrap();
+    use Content::{Constant, Graded, Zero};
+    assert_eq!(heat.contents, [Zero, Constant, Graded, Graded, Graded]);
+    assert_eq!(
+        heat.maps,
+        array![[0f32, 0., 0.], [0., 0., 0.], [0., 0.5, 1.], [1., 0., 1.], [0., 0.5, 1.]]
+    );
+    assert_eq!(heat, kernel::normalise(maps.view(), Serial).unwrap());
+}
+
+/// Rounding on the way up must not turn an even map into an uneven one.
+#[test]
+fn an_even_map_stays_even() {
+    for size in [[10, 11], [67, 41]] {
+        let heat = kernel::heatmaps(Array3::from_elem((1, 3, 3), 0.1f32).view(), &size, Rayon).unwrap();
+        assert_eq!(heat.contents, [Content::Constant]);
+        assert!(heat.maps.iter().all(|&value| value == 0.0));
+    }
+}
+
+#[test]
+fn types_follow_the_input() {
+    let activations = Array4::<f32>::ones((1, 2, 3, 3));
+    let maps: Array3<f32> = kernel::grad_cam(activations.view(), activations.view(), Serial).unwrap();
+    assert_eq!(maps, Array::from_elem((1, 3, 3), 2.0));
+}

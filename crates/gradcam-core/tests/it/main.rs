@@ -1,0 +1,26 @@
+//! Tests through the public interface, a module per topic.
+
+#[cfg(feature = "torch")]
+mod capture;
+#[cfg(feature = "torch")]
+mod grad_cam;
+#[cfg(feature = "torch")]
+mod heatmap;
+mod kernel;
+mod overlay;
+mod random_cam;
+#[cfg(feature = "torch")]
+mod small_net;
+
+/// Settings and results can be handed between threads.
+#[test]
+fn plain_types_are_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<gradcam_core::ColourMap>();
+    check::<gradcam_core::Content>();
+    check::<gradcam_core::Parallelism>();
+    check::<gradcam_core::kernel::Normalised<ndarray::IxDyn>>();
+    check::<gradcam_core::Values>();
+    #[cfg(feature = "torch")]
+    check::<gradcam_core::Target>();
+}

@@ -1,1 +1,137 @@
-fn main() {}
+//! The commands of this workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask lint`, `cargo xtask setup`.
+
+mod cargo;
+mod compiler;
+mod install;
+mod libtorch;
+mod manifest;
+mod pip;
+mod progress;
+mod user_libtorch;
+mod wheel;
+mod wheel_cache;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::install::Build;
+use crate::libtorch::Libtorch;
+use crate::workspace::Workspace;
+
+/// Fetches libtorch once, then runs, tests or checks the workspace with it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "libtorch goes into target/libtorch and the downloads into ~/.cache/camseg. To use a libtorch of your own, \
+                  set LIBTORCH to its folder, or LIBTORCH_USE_PYTORCH=1 to take the one of the active Python."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the example sneak_attack from images to a report, on synthetic phantoms unless told otherwise.
+    ///
+    /// Fetches libtorch the first time (0.5 GB), builds the example and runs it. Everything after `--` goes to the
+    /// example: `cargo xtask demo -- --help` lists what it takes.
+    Demo {
+        #[command(flatten)]
+        build: BuildChoice,
+        /// Arguments for the example.
+        #[arg(last = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Run every test: unit, integration and doc tests, and those of the crates that promise to work without libtorch.
+    Test,
+    /// Check format, clippy and documentation; every warning is an error.
+    Lint,
+    /// Put libtorch where plain cargo commands find it. The other commands do this by themselves.
+    ///
+    /// Takes what is there already, of either kind, when neither --cpu nor --cuda is given, and the CPU build when
+    /// nothing is there.
+    Setup {
+        #[command(flatten)]
+        build: BuildChoice,
+    },
+}
+
+#[derive(Debug, Args)]
+struct BuildChoice {
+    /// The build for NVIDIA GPUs (2 GB to download, 4 GB unpacked). It runs on machines without a GPU too.
+    #[arg(long)]
+    cuda: bool,
+    /// The build for the CPU (0.5 GB to download, 0.5 GB unpacked).
+    #[arg(long, conflicts_with = "cuda")]
+    cpu: bool,
+}
+
+impl BuildChoice {
+    fn wanted(&self) -> Option<Build> {
+        match (self.cpu, self.cuda) {
+            (true, _) => Some(Build::Cpu),
+            (_, true) => Some(Build::Cuda),
+            _ => None,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match cli.command {
+        Command::Setup { build } => {
+            let libtorch = Libtorch::ready(&workspace, build.wanted())?;
+            eprintln!("{libtorch}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo { build, arguments } => {
+            let libtorch = Libtorch::ready(&workspace, build.wanted())?;
+            cargo::demo(&workspace, &libtorch, &arguments)
+        }
+        Command::Test => {
+            let libtorch = Libtorch::ready(&workspace, None)?;
+            cargo::test(&workspace, &libtorch)
+        }
+        Command::Lint => {
+            let libtorch = Libtorch::ready(&workspace, None)?;
+            cargo::lint(&workspace, &libtorch)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_after_two_dashes_go_to_the_example() {
+        let cli = Cli::parse_from(["cargo xtask", "demo", "--cuda", "--", "--epochs", "2"]);
+        let Command::Demo { build, arguments } = cli.command else {
+            panic!("not a demo: {cli:?}");
+        };
+        assert_eq!(build.wanted(), Some(Build::Cuda));
+        assert_eq!(arguments, ["--epochs", "2"]);
+    }
+}

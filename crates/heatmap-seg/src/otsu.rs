@@ -31,7 +31,10 @@ pub(crate) fn otsu(values: &[f32], least: f32, greatest: f32) -> f32 {
 /// 256 bins of equal width; all are half-open but the last, which holds the greatest value too.
 #[derive(Debug)]
 struct Bins {
-    edges: [f32; BINS + 1],
+    /// The least value of each bin.
+    from: [f32; BINS],
+    /// The least value that is in a later bin.
+    to: [f32; BINS],
     centres: [f32; BINS],
     least: f32,
     width: f32,
@@ -48,8 +51,11 @@ impl Bins {
             return None;
         }
         let centres = std::array::from_fn(|bin| (edges[bin] + edges[bin + 1]) / 2.0);
+        let from = std::array::from_fn(|bin| edges[bin]);
+        let to = std::array::from_fn(|bin| if bin + 1 < BINS { edges[bin + 1] } else { f32::INFINITY });
         Some(Bins {
-            edges,
+            from,
+            to,
             centres,
             least,
             width,
@@ -58,38 +64,35 @@ impl Bins {
 
     fn count(&self, values: &[f32]) -> [u64; BINS] {
         const LANES: usize = 16;
-        // Heatmaps have long runs of one value. Four histograms in turn keep such a run from waiting for
-        // its own last increment.
-        let mut counts = [[0_u64; BINS]; 4];
+        // Heatmaps have long runs of one value. Eight histograms in turn keep such a run from waiting for
+        // its own last increment. No part has as many values as u32 can count.
+        let mut counts = [[0_u32; BINS]; 8];
         let (rows, rest) = values.as_chunks::<LANES>();
         for row in rows {
             let guesses = row.map(|value| self.guess(value));
             for lane in 0..LANES {
-                counts[lane % 4][self.settle(row[lane], guesses[lane])] += 1;
+                counts[lane % 8][usize::from(self.settle(row[lane], guesses[lane]))] += 1;
             }
         }
         for &value in rest {
-            counts[0][self.settle(value, self.guess(value))] += 1;
+            counts[0][usize::from(self.settle(value, self.guess(value)))] += 1;
         }
-        let [first, second, third, fourth] = counts;
-        add(add(first, second), add(third, fourth))
+        counts
+            .into_iter()
+            .fold([0; BINS], |sum, counts| add(sum, counts.map(u64::from)))
     }
 
-    /// The bin by division, which may be off by one beside an edge.
-    fn guess(&self, value: f32) -> i32 {
-        ((value - self.least) / self.width * BINS as f32) as i32
+    /// The bin by division, which may be off by one beside an edge. The cast keeps it to 0..=255.
+    fn guess(&self, value: f32) -> u8 {
+        ((value - self.least) / self.width * BINS as f32) as u8
     }
 
-    /// The bin by the edges.
-    fn settle(&self, value: f32, guess: i32) -> usize {
-        let bin = (guess as usize).min(BINS - 1);
-        if value < self.edges[bin] {
-            bin - 1
-        } else if value >= self.edges[bin + 1] && bin != BINS - 1 {
-            bin + 1
-        } else {
-            bin
-        }
+    /// The bin by its edges. The first bin has no value below it and the last none above.
+    fn settle(&self, value: f32, guess: u8) -> u8 {
+        let bin = usize::from(guess);
+        let before = u8::from(value < self.from[bin]);
+        let after = u8::from(value >= self.to[bin]);
+        guess.wrapping_sub(before).wrapping_add(after)
     }
 }
 

@@ -157,8 +157,8 @@ impl Range {
                 let value = row[lane];
                 least[lane] = if value < least[lane] { value } else { least[lane] };
                 greatest[lane] = if value > greatest[lane] { value } else { greatest[lane] };
-                // Not `contains`: both comparisons are false for NaN, and `&` keeps the loop free of jumps.
-                invalid[lane] |= !((value >= 0.0) & (value <= 1.0));
+                // False for NaN.
+                invalid[lane] |= !(0.0..=1.0).contains(&value);
             }
         }
         for (lane, &value) in rest.iter().enumerate() {
@@ -183,15 +183,12 @@ impl Range {
 }
 
 fn first_invalid<D: Dimension>(heatmap: &ArrayView<'_, f32, D>) -> SegError {
-    let mut first = (0, f32::NAN);
-    if let Some((position, &value)) = heatmap
+    let (mut position, value) = heatmap
         .iter()
+        .copied()
         .enumerate()
-        .find(|(_, value)| !(0.0..=1.0).contains(*value))
-    {
-        first = (position, value);
-    }
-    let (mut position, value) = first;
+        .find(|(_, value)| !(0.0..=1.0).contains(value))
+        .unwrap_or((0, f32::NAN));
     let mut index = vec![0; heatmap.ndim()];
     for (axis, &length) in heatmap.shape().iter().enumerate().rev() {
         index[axis] = position % length;

@@ -7,7 +7,10 @@ use crate::{Confusion, EmptyMasks, MetricError};
 
 /// Cells of the table that finds a value's place among the thresholds. A power of two, so that
 /// `value * CELLS` is exact.
-const CELLS: usize = 1024;
+const CELLS: usize = 4096;
+
+/// A heatmap (f32 in 0..=1) and the mask it is judged by, of the same shape.
+pub type HeatmapAndMask<'a, D> = (ArrayView<'a, f32, D>, ArrayView<'a, bool, D>);
 
 /// How well heatmaps agree with masks at every threshold, without choosing one.
 ///
@@ -75,7 +78,7 @@ impl DiceCurve {
     /// assert!(matches!(error, Err(MetricError::HeatmapValue { pair: 0, .. })));
     /// ```
     pub fn new<D: Dimension>(
-        pairs: &[(ArrayView<'_, f32, D>, ArrayView<'_, bool, D>)],
+        pairs: &[HeatmapAndMask<'_, D>],
         thresholds: &[f32],
         empty: EmptyMasks,
     ) -> Result<Self, MetricError> {
@@ -200,7 +203,11 @@ impl<'a> Levels<'a> {
     fn place(&self, value: f32) -> usize {
         let cell = (value * CELLS as f32) as usize;
         let (from, to) = (self.below[cell], self.below[cell + 1]);
-        from + self.thresholds[from..to].partition_point(|&threshold| threshold < value)
+        match &self.thresholds[from..to] {
+            [] => from,
+            [threshold] => from + usize::from(*threshold < value),
+            several => from + several.partition_point(|&threshold| threshold < value),
+        }
     }
 
     /// The counts at each threshold.

@@ -49,7 +49,7 @@ pub use baseline::{CentredDisk, best_centred_disk, centred_disk, everything};
 pub use binary::{binary_mask, mask_above};
 pub use bootstrap::{Bootstrap, Interval};
 pub use confusion::Confusion;
-pub use dice_curve::{DiceCurve, DicePoint};
+pub use dice_curve::{DiceCurve, DicePoint, HeatmapAndMask};
 pub use empty_masks::{EmptyMasks, EmptyScore, EmptySide};
 pub use error::MetricError;
 pub use roc_auc::roc_auc;

@@ -1,0 +1,5 @@
+//! Thresholds against scikit-image, and against what must hold for every heatmap.
+
+mod faults;
+mod goldens;
+mod identities;

@@ -38,7 +38,15 @@ const CHANNELS: usize = 8;
 /// Values that make a piece of work worth handing to another thread.
 const GRAIN: usize = 1 << 14;
 
-/// Grad-CAM on arrays; see [`grad_cam`](fn@crate::grad_cam), whose formula it is.
+/// Grad-CAM on arrays: each channel counts by the mean of its gradient over space.
+///
+/// ```text
+/// w[n,k]   = mean over s of G[n,k,s]          G = d logit / d A
+/// map[n,s] = max(0, sum over k of w[n,k] A[n,k,s])
+/// ```
+///
+/// Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+/// Localization", 2017, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`; any number of axes in place of `H, W` will do. Arrays in

@@ -1,4 +1,6 @@
 #![forbid(unsafe_code)]
+// Without `torch` the names of what it would add stand in the docs unlinked.
+#![cfg_attr(not(feature = "torch"), allow(rustdoc::broken_intra_doc_links))]
 //! Class-activation heatmaps: where in an image a convolutional classifier saw its class.
 //!
 //! The way from an image to a picture of what the network saw:

@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tch::{Device, TchError, Tensor, nn};
@@ -91,7 +93,11 @@ pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelErr
         .map(|(name, tensor)| Ok((name, tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?)))
         .collect::<Result<BTreeMap<_, _>, TchError>>()?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    // As any new file, less what the umask takes; temporary ones are private.
+    let file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
     Tensor::write_safetensors(&Vec::from_iter(tensors), file.path())?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;

@@ -1,0 +1,127 @@
+//! Building a network, training it and scoring it on the test images.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use heatmap_filter::train::{Classifier, Examples, TrainSettings, Training, fit, predict};
+use models::{Architecture, Head, Network, NetworkConfig};
+use ndarray::{Array4, ArrayView2};
+use scan_data::Part;
+use seg_metrics::{Bootstrap, Confusion, roc_auc};
+use tch::{Device, Tensor};
+
+use crate::data::{Data, tensor};
+use crate::options::Options;
+use crate::progress::Steps;
+use crate::summary;
+
+/// Normal, lesion.
+const CLASSES: i64 = 2;
+/// The class whose evidence the heatmaps show.
+pub const LESION: i64 = 1;
+
+/// A network as it stands before training: the same each time for the same options.
+pub fn build(options: &Options, architecture: Architecture, device: Device) -> Result<Network> {
+    tch::manual_seed(options.seed as i64);
+    let mut network = NetworkConfig::new(architecture).with_classes(CLASSES).build(device)?;
+    if let Some(weights) = &options.weights {
+        network
+            .load(weights, Head::Replace)
+            .with_context(|| format!("starting {architecture} from --weights"))?;
+    }
+    Ok(network)
+}
+
+/// Trains a network on images laid out like the data's own.
+pub fn train(
+    network: &Network,
+    data: &Data,
+    images: &Array4<f32>,
+    options: &Options,
+    checkpoint: &Path,
+    steps: &mut Steps,
+) -> Result<Training> {
+    let settings = TrainSettings::default()
+        .with_epochs(options.epochs)
+        .with_batch(options.batch)
+        .with_learning_rate(options.learning_rate())
+        .with_seed(options.seed);
+    let part = |part| tensor(data.slice(images, part));
+    let (training, validation) = (part(Part::Train)?, part(Part::Validation)?);
+    let forward = |x: &Tensor, train| network.forward_t(&network.input().prepare(x)?, train);
+    let examples = |images, part| Examples {
+        images,
+        labels: &data.labels[data.range(part)],
+    };
+    let training = fit(
+        Classifier {
+            forward: &forward,
+            variables: network.variables(),
+        },
+        examples(&training, Part::Train),
+        examples(&validation, Part::Validation),
+        &|probabilities, labels| auc(probabilities, labels).unwrap_or(f64::NAN),
+        &settings,
+        Some(checkpoint),
+        &mut |progress| steps.report(progress),
+    )?;
+    Ok(training)
+}
+
+/// The probability of a lesion for every image, in the data's order.
+pub fn probabilities(network: &Network, images: &Array4<f32>, options: &Options) -> Result<Vec<f64>> {
+    let forward = |x: &Tensor, train| network.forward_t(&network.input().prepare(x)?, train);
+    let classifier = Classifier {
+        forward: &forward,
+        variables: network.variables(),
+    };
+    Ok(lesion_column(
+        predict(classifier, &tensor(images.view())?, options.batch)?.view(),
+    ))
+}
+
+fn lesion_column(probabilities: ArrayView2<'_, f32>) -> Vec<f64> {
+    probabilities
+        .column(LESION as usize)
+        .iter()
+        .map(|&p| f64::from(p))
+        .collect()
+}
+
+fn auc(probabilities: ArrayView2<'_, f32>, labels: &[i64]) -> Result<f64, seg_metrics::MetricError> {
+    let lesions: Vec<bool> = labels.iter().map(|&label| label == LESION).collect();
+    roc_auc(&lesion_column(probabilities), &lesions)
+}
+
+/// How the probabilities do on the test images, with intervals over groups.
+pub fn test_scores(data: &Data, probabilities: &[f64], seed: u64) -> Result<summary::Scores> {
+    let range = data.range(Part::Test);
+    let lesions: Vec<bool> = data.labels[range.clone()]
+        .iter()
+        .map(|&label| label == LESION)
+        .collect();
+    let probabilities = &probabilities[range.clone()];
+    let groups = data.groups(range);
+    let bootstrap = Bootstrap::default().with_seed(seed);
+    let interval = |statistic: &(dyn Fn(&[f64], &[bool]) -> Option<f64> + Sync)| {
+        bootstrap.statistic_by_group(&groups, |indices| {
+            let pick: (Vec<f64>, Vec<bool>) = indices.iter().map(|&i| (probabilities[i], lesions[i])).unzip();
+            statistic(&pick.0, &pick.1)
+        })
+    };
+    let confusion = |probabilities: &[f64], lesions: &[bool]| {
+        let predicted: Vec<bool> = probabilities.iter().map(|&p| p > 0.5).collect();
+        Confusion::from_labels(&predicted, lesions).ok()
+    };
+    let auc = interval(&|probabilities, lesions| roc_auc(probabilities, lesions).ok())?;
+    let balanced = interval(&|p, l| confusion(p, l)?.balanced_accuracy().ok())?;
+    let accuracy = interval(&|p, l| confusion(p, l)?.accuracy().ok())?;
+    Ok(summary::Scores {
+        auc: auc.value,
+        auc_interval: [auc.low, auc.high],
+        balanced_accuracy: balanced.value,
+        balanced_accuracy_interval: [balanced.low, balanced.high],
+        accuracy: accuracy.value,
+        accuracy_interval: [accuracy.low, accuracy.high],
+    })
+}

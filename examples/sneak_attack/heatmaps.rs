@@ -1,0 +1,104 @@
+//! Grad-CAM of the lesion class.
+
+use anyhow::{Result, bail};
+use gradcam_core::{Parallelism, Stage, Stages, Target, kernel};
+use models::Network;
+use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, Ix2, Ix3, s};
+use rayon::prelude::*;
+use tch::{Kind, Tensor};
+
+use crate::classifier::LESION;
+use crate::data::tensor;
+
+/// A network as the heatmap crate sees it.
+pub fn stages(network: &Network) -> Result<Stages<'_>> {
+    let stages = network
+        .stages()
+        .iter()
+        .map(|stage| Stage::new(stage.name(), |x: &Tensor| stage.forward(x)))
+        .collect();
+    Ok(Stages::new(stages)?)
+}
+
+/// The name and the output shape of each layer for one image of the given side.
+pub fn layers(network: &Network, size: usize) -> Result<Vec<(String, Vec<i64>)>> {
+    let side = size as i64;
+    let image = Tensor::f_zeros(
+        [1, network.input().channels(), side, side],
+        (Kind::Float, network.device()),
+    )?;
+    Ok(stages(network)?.shapes(&image)?)
+}
+
+/// The layer asked for, or the last with spatial extent, and its output shape `[C, h, w]`.
+pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Result<(String, Vec<i64>)> {
+    let layers = layers(network, size)?;
+    let last = gradcam_core::last_spatial(&layers).map(str::to_owned);
+    let Some(name) = asked.map(str::to_owned).or(last) else {
+        bail!(
+            "no layer of {} has a spatial extent at {size} pixels",
+            network.architecture()
+        );
+    };
+    match layers.iter().find(|(layer, _)| *layer == name) {
+        Some((_, shape)) if shape.len() == 4 => Ok((name, shape[1..].to_vec())),
+        Some((_, shape)) => bail!("layer {name} has the output {shape:?}; a heatmap needs [N, C, h, w]"),
+        None => {
+            let names: Vec<_> = layers.iter().map(|(layer, _)| layer.as_str()).collect();
+            bail!(
+                "{} has no layer {name}; it has {}",
+                network.architecture(),
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// Heatmaps at the layer's own resolution, before they are normalised: `[N, h, w]`, 0 or more.
+///
+/// `images` are grey, `[N, 1, S, S]`.
+pub fn grad_cam(network: &Network, images: &Array4<f32>, layer: &str, batch: usize) -> Result<Array3<f32>> {
+    let stages = stages(network)?;
+    let mut maps = Vec::new();
+    for part in tensor(images.view())?.f_split(batch as i64, 0)? {
+        let input = network.input().prepare(&part.f_to_device(network.device())?)?;
+        let targets = vec![Target::Class(LESION); part.size()[0] as usize];
+        let capture = stages.capture(&input, &[layer])?;
+        let gradients = capture.gradients(&targets)?;
+        maps.push(
+            gradcam_core::grad_cam(&gradients.at(layer)?)?
+                .to_array()?
+                .into_dimensionality::<Ix3>()?,
+        );
+    }
+    let views: Vec<_> = maps.iter().map(|maps| maps.view()).collect();
+    Ok(ndarray::concatenate(Axis(0), &views)?)
+}
+
+/// A layer's map as a heatmap in 0..=1 for an image of the given size.
+pub fn to_image(map: ArrayView2<'_, f32>, size: (usize, usize)) -> Result<Array2<f32>> {
+    let one = map.insert_axis(Axis(0));
+    let heatmap = kernel::heatmaps(one, &[size.0, size.1], Parallelism::Serial)?;
+    Ok(heatmap.maps.index_axis_move(Axis(0), 0))
+}
+
+/// A random heatmap of the smoothness that maps of a layer with this grid have.
+pub fn random(seed: u64, index: usize, grid: (usize, usize), size: (usize, usize)) -> Result<Array2<f32>> {
+    let index = index as u64;
+    let heatmap = gradcam_core::random_cam(seed, index..index + 1, &[grid.0, grid.1], &[size.0, size.1])?;
+    Ok(heatmap.maps.index_axis_move(Axis(0), 0).into_dimensionality::<Ix2>()?)
+}
+
+/// All maps as heatmaps for images of the given side: `[N, 1, S, S]`.
+pub fn to_images(maps: &Array3<f32>, size: usize) -> Result<Array4<f32>> {
+    let heatmaps = maps
+        .axis_iter(Axis(0))
+        .into_par_iter()
+        .map(|map| to_image(map, (size, size)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut all = Array4::zeros((heatmaps.len(), 1, size, size));
+    for (index, heatmap) in heatmaps.iter().enumerate() {
+        all.slice_mut(s![index, 0, .., ..]).assign(heatmap);
+    }
+    Ok(all)
+}

@@ -1,0 +1,110 @@
+//! What a run found: the content of `summary.json` and of the report.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Summary {
+    /// The command line that makes these numbers again.
+    pub command: String,
+    pub data: Data,
+    pub networks: Vec<Network>,
+}
+
+/// The images and how they were parted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Data {
+    pub name: String,
+    pub layout: String,
+    pub parts: Vec<Part>,
+    /// How images and groups were chosen.
+    pub notes: Vec<String>,
+    /// Images that could not be used.
+    pub faults: Vec<String>,
+}
+
+/// One part of the split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    pub part: String,
+    pub lesion: usize,
+    pub normal: usize,
+    /// Patients, or groups of near-duplicates.
+    pub groups: usize,
+}
+
+/// One network's results.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Network {
+    pub network: String,
+    /// The weights file that training started from, if any.
+    pub weights: Option<String>,
+    pub layer: String,
+    /// The layer's output for one image, `[C, h, w]`.
+    pub layer_shape: Vec<i64>,
+    pub epochs: Vec<Epoch>,
+    /// The epoch kept, from 1.
+    pub best_epoch: usize,
+    pub test: Scores,
+    /// Images among the lesions whose heatmap has nothing positive.
+    pub empty_heatmaps: usize,
+    pub segmentation: Vec<Segmentation>,
+    /// Mean Dice of the lesions at each threshold.
+    pub curve: Vec<CurvePoint>,
+    pub retraining: Vec<Retraining>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Epoch {
+    pub epoch: usize,
+    pub training_loss: f64,
+    pub validation_loss: f64,
+    pub validation_auc: f64,
+}
+
+/// How a classifier did on the test images, with 95 % bootstrap intervals over groups.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scores {
+    pub auc: f64,
+    pub auc_interval: [f64; 2],
+    pub balanced_accuracy: f64,
+    pub balanced_accuracy_interval: [f64; 2],
+    pub accuracy: f64,
+    pub accuracy_interval: [f64; 2],
+}
+
+/// How one rule that makes masks did on the test lesions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Segmentation {
+    pub rule: String,
+    /// Whether the rule looks at no heatmap of the network.
+    pub baseline: bool,
+    /// What the rule does, with its number where it has one.
+    pub description: String,
+    pub dice: Mean,
+    pub iou: Mean,
+}
+
+/// A mean over images with its 95 % bootstrap interval over groups.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Mean {
+    pub mean: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct CurvePoint {
+    pub threshold: f32,
+    pub validation_dice: f64,
+    pub test_dice: f64,
+}
+
+/// How the classifier did when trained and tested on filtered images.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Retraining {
+    pub filter: String,
+    pub description: String,
+    #[serde(flatten)]
+    pub scores: Scores,
+}

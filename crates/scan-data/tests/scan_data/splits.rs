@@ -22,7 +22,7 @@ fn split(images: &[(usize, bool)], fractions: [f64; 3], seed: u64) -> Result<Spl
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn groups_stay_together_and_classes_keep_their_shares(images in images().prop_shuffle(), seed: u64) {

@@ -81,7 +81,7 @@ fn run(options: &Options) -> Result<()> {
         };
         folder.write_json("summary.json", &summary)?;
         folder.write_csv("metrics.csv", &images)?;
-        report::write(&folder.path("report.html"), &summary, &pictures)?;
+        folder.write_text("report.html", &report::render(&summary, &pictures)?)?;
     }
     drop(steps);
 

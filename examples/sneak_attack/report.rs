@@ -1,7 +1,6 @@
 //! The report: one HTML page that holds its tables, plots and pictures.
 
-use std::io::{Cursor, Write};
-use std::path::Path;
+use std::io::Cursor;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -22,26 +21,6 @@ pub struct Picture {
     pub mask: RgbImage,
     pub heatmap: RgbImage,
     pub segmentation: RgbImage,
-}
-
-/// Writes the report to `path`, whole or not at all. `pictures[i]` belong to `summary.networks[i]`.
-pub fn write(path: &Path, summary: &Summary, pictures: &[Vec<Picture>]) -> Result<()> {
-    let page = render(summary, pictures)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder
-        .tempfile_in(folder)
-        .with_context(|| format!("cannot write in {}", folder.display()))?;
-    file.write_all(page.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    file.persist(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(())
 }
 
 /// What the template shows.
@@ -93,7 +72,7 @@ struct View {
     height: u32,
 }
 
-fn render(summary: &Summary, pictures: &[Vec<Picture>]) -> Result<String> {
+pub fn render(summary: &Summary, pictures: &[Vec<Picture>]) -> Result<String> {
     let parts = &summary.data.parts;
     let total = Total {
         lesion: parts.iter().map(|part| part.lesion).sum(),
@@ -542,16 +521,5 @@ mod tests {
         });
         let page = render(&summary, &[]).unwrap();
         assert!(page.contains("&lt;b&gt;net") && !page.contains("NaN"), "{page}");
-    }
-
-    #[test]
-    fn a_report_is_replaced_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("report.html");
-        std::fs::write(&path, "old").unwrap();
-        write(&path, &empty(), &[]).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("<!DOCTYPE html>"));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(write(&folder.path().join("absent/report.html"), &empty(), &[]).is_err());
     }
 }

@@ -98,6 +98,10 @@ impl RunFolder {
         Ok(folder)
     }
 
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        self.write(name, |file| file.write_all(text.as_bytes()))
+    }
+
     pub fn write_json(&self, name: &str, content: &impl Serialize) -> Result<()> {
         self.write(name, |file| {
             serde_json::to_writer_pretty(&mut *file, content)?;

@@ -199,9 +199,9 @@ fn assemble(cache: &WheelCache, wheels: &[Wheel], into: &Path) -> anyhow::Result
         let _ = fs::remove_dir_all(into);
         fs::remove_file(&path).with_context(|| format!("{} is broken and cannot be removed", path.display()))?;
         if second_try {
-            return Err(reason.context("a wheel that was just downloaded is broken"));
+            return Err(reason.context(format!("{} was just downloaded and is broken", path.display())));
         }
-        eprintln!("Downloading again: {reason:#}");
+        eprintln!("Threw away {}, which is broken: {reason:#}", path.display());
         second_try = true;
     }
 }

@@ -105,8 +105,8 @@ pub(crate) fn check(origin: &Origin, wanted: Option<Build>) -> anyhow::Result<Fo
     Ok(found)
 }
 
-const WHAT_TO_DO: &str = "Set LIBTORCH to a libtorch of that version, or unset LIBTORCH and LIBTORCH_USE_PYTORCH to have \
-                          it fetched.";
+const WHAT_TO_DO: &str = "Set LIBTORCH to the folder of a libtorch 2.11.0, or unset LIBTORCH and LIBTORCH_USE_PYTORCH \
+                          to have one fetched.";
 
 fn library(name: &str) -> String {
     format!("{}{name}{}", consts::DLL_PREFIX, consts::DLL_SUFFIX)
@@ -115,7 +115,7 @@ fn library(name: &str) -> String {
 fn look_into(folder: &Path, include: &Path, lib: &Path) -> anyhow::Result<Found> {
     ensure!(
         folder.is_dir(),
-        "LIBTORCH is {}, and no such folder exists.\n{WHAT_TO_DO}\nNeeded is version {VERSION}.",
+        "LIBTORCH is {}, and no such folder exists.\n{WHAT_TO_DO}",
         folder.display()
     );
     let libraries = lib.join("lib");
@@ -125,7 +125,7 @@ fn look_into(folder: &Path, include: &Path, lib: &Path) -> anyhow::Result<Found>
         let built_statically = path.starts_with(&libraries) && static_library.exists();
         ensure!(
             path.exists() || built_statically,
-            "LIBTORCH is {}, which holds no libtorch: {} is missing.\n{WHAT_TO_DO}\nNeeded is version {VERSION}.",
+            "LIBTORCH is {}, which holds no libtorch: {} is missing.\n{WHAT_TO_DO}",
             folder.display(),
             path.display()
         );

@@ -100,7 +100,7 @@ impl OpenWheel {
     /// Reads the directory of the wheel at a path and picks the wanted parts.
     pub(crate) fn open(path: &Path, parts: Parts) -> Result<Self, UnpackError> {
         Self::pick(path, parts)
-            .with_context(|| format!("{} is damaged", path.display()))
+            .context("reading its directory")
             .map_err(UnpackError::Broken)
     }
 
@@ -154,6 +154,10 @@ impl OpenWheel {
     }
 }
 
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn copy(from: &mut impl Read, to: &Path, buffer: &mut [u8], progress: &ProgressBar) -> Result<u64, UnpackError> {
     let cannot_write = |error: io::Error| {
         UnpackError::Write(anyhow::Error::new(error).context(format!("cannot write {}", to.display())))
@@ -170,8 +174,9 @@ fn copy(from: &mut impl Read, to: &Path, buffer: &mut [u8], progress: &ProgressB
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                let error = anyhow::Error::new(error).context(format!("{} is damaged in it", to.display()));
-                return Err(UnpackError::Broken(error));
+                return Err(UnpackError::Broken(
+                    anyhow::Error::new(error).context(format!("reading {}", name(to))),
+                ));
             }
         };
         file.write_all(&buffer[..count]).map_err(cannot_write)?;

@@ -116,7 +116,7 @@ impl Build {
     fn sizes(self) -> &'static str {
         match self {
             Self::Cpu => "0.5 GB to download once, 0.5 GB in target/libtorch",
-            Self::Cuda => "2.4 GB to download once, 4 GB in target/libtorch",
+            Self::Cuda => "2.5 GB to download once, 3.8 GB in target/libtorch",
         }
     }
 

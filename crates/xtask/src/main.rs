@@ -63,7 +63,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct BuildChoice {
-    /// The build for NVIDIA GPUs (2 GB to download, 4 GB unpacked). It runs on machines without a GPU too.
+    /// The build for NVIDIA GPUs (2.5 GB to download, 3.8 GB unpacked). It runs on machines without a GPU too.
     #[arg(long)]
     cuda: bool,
     /// The build for the CPU (0.5 GB to download, 0.5 GB unpacked).

@@ -326,6 +326,12 @@ fn faults_give_one_message_that_names_the_file() {
     let message = folder.error(&["--layer", "layer9"]);
     assert!(message.contains("layer9") && message.contains("layer4.1"), "{message}");
     assert!(folder.error(&["--hottest", "1.5"]).contains("1.5"));
+    let message = folder.error(&["--image-size", "8", "--model", "squeezenet1_0"]);
+    assert!(
+        message.contains("squeezenet1_0") && message.contains("8×8"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1, "{message}");
     assert!(
         folder
             .error(&["--weights", &path(&weights), "--model", "squeezenet1_0"])

@@ -43,7 +43,7 @@ pub fn train(
 ) -> Result<Training> {
     let settings = TrainSettings::default()
         .with_epochs(options.epochs)
-        .with_batch(options.batch)
+        .with_batch(options.batch())
         .with_learning_rate(options.learning_rate())
         .with_seed(options.seed);
     let part = |part| tensor(data.slice(images, part));
@@ -76,7 +76,7 @@ pub fn probabilities(network: &Network, images: &Array4<f32>, options: &Options)
         variables: network.variables(),
     };
     Ok(lesion_column(
-        predict(classifier, &tensor(images.view())?, options.batch)?.view(),
+        predict(classifier, &tensor(images.view())?, options.batch())?.view(),
     ))
 }
 

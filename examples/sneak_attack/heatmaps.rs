@@ -1,6 +1,6 @@
 //! Grad-CAM of the lesion class.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use gradcam_core::{Parallelism, Stage, Stages, Target, kernel};
 use models::Network;
 use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, Ix2, Ix3, s};
@@ -27,7 +27,9 @@ pub fn layers(network: &Network, size: usize) -> Result<Vec<(String, Vec<i64>)>>
         [1, network.input().channels(), side, side],
         (Kind::Float, network.device()),
     )?;
-    Ok(stages(network)?.shapes(&image)?)
+    stages(network)?
+        .shapes(&image)
+        .with_context(|| format!("{} does not take images of {size}×{size}", network.architecture()))
 }
 
 /// The layer asked for, or the last with spatial extent, and its output shape `[C, h, w]`.

@@ -42,7 +42,10 @@ fn main() -> ExitCode {
     match options.check().and_then(|()| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let message = format!("{error:#}");
+            // libtorch's errors end in a trace of its C++ calls.
+            let message = message.split("\nException raised from").next().unwrap_or(&message);
+            eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }
@@ -134,7 +137,7 @@ fn experiment(
     let test = classifier::test_scores(data, &probabilities, options.seed)?;
 
     steps.say(&format!("heatmaps of {architecture} at {layer}"));
-    let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch)?;
+    let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch())?;
     let segmentation = segmentation::score(data, &maps, options.seed)?;
     let pictures = pictures::write(options, architecture, data, &maps, &segmentation, folder)?;
     let images = table::images(architecture, data, &probabilities, &maps, &segmentation);

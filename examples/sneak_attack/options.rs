@@ -41,9 +41,9 @@ pub struct Options {
     #[arg(long, value_name = "PIXELS", value_parser = positive)]
     pub image_size: Option<usize>,
 
-    /// Images a training step
-    #[arg(long, default_value_t = 16, value_parser = positive)]
-    pub batch: usize,
+    /// Images a training step [default: 16; phantoms: 8, for they are few]
+    #[arg(long, value_parser = positive)]
+    pub batch: Option<usize>,
 
     /// Peak learning rate [default: 1e-4 from --weights, 1e-3 from scratch]
     #[arg(long, value_name = "RATE")]
@@ -140,6 +140,13 @@ impl Options {
         })
     }
 
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(match self.data {
+            Some(_) => 16,
+            None => 8,
+        })
+    }
+
     /// Pretrained weights want small steps; fresh ones large ones.
     pub fn learning_rate(&self) -> f64 {
         self.learning_rate.unwrap_or(match self.weights {
@@ -182,7 +189,7 @@ impl Options {
         }
         add("epochs", self.epochs.to_string());
         add("image-size", self.image_size().to_string());
-        add("batch", self.batch.to_string());
+        add("batch", self.batch().to_string());
         add("learning-rate", self.learning_rate().to_string());
         add("seed", self.seed.to_string());
         if let Some(layer) = &self.layer {

@@ -1,9 +1,9 @@
 //! What a run found: the content of `summary.json` and of the report.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The whole run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// The command line that makes these numbers again.
     pub command: String,
@@ -12,7 +12,7 @@ pub struct Summary {
 }
 
 /// The images and how they were parted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Data {
     pub name: String,
     pub layout: String,
@@ -24,7 +24,7 @@ pub struct Data {
 }
 
 /// One part of the split.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Part {
     pub part: String,
     pub lesion: usize,
@@ -34,7 +34,7 @@ pub struct Part {
 }
 
 /// One network's results.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Network {
     pub network: String,
     /// The weights file that training started from, if any.
@@ -46,15 +46,20 @@ pub struct Network {
     /// The epoch kept, from 1.
     pub best_epoch: usize,
     pub test: Scores,
-    /// Images among the lesions whose heatmap has nothing positive.
-    pub empty_heatmaps: usize,
+    /// Images, of all parts, whose heatmap says nothing because the layer's map is flat.
+    pub flat_heatmaps: ByClass,
+    /// Images, of all parts, whose heatmap is zero on more than the filters leave: what they call hottest is then in
+    /// part drawn by chance.
+    pub sparse_heatmaps: ByClass,
+    /// Groups with a test lesion: what the intervals of `segmentation` are drawn from.
+    pub test_lesion_groups: usize,
     pub segmentation: Vec<Segmentation>,
     /// Mean Dice of the lesions at each threshold.
     pub curve: Vec<CurvePoint>,
     pub retraining: Vec<Retraining>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Epoch {
     pub epoch: usize,
     pub training_loss: f64,
@@ -62,23 +67,33 @@ pub struct Epoch {
     pub validation_auc: f64,
 }
 
-/// How a classifier did on the test images, with 95 % bootstrap intervals over groups.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Numbers of images.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct ByClass {
+    pub lesion: usize,
+    pub normal: usize,
+}
+
+/// How a classifier did on the test images, with 95 % bootstrap intervals over groups; there is none where too few
+/// groups leave it undefined.
+#[derive(Debug, Clone, Serialize)]
 pub struct Scores {
     pub auc: f64,
-    pub auc_interval: [f64; 2],
+    pub auc_interval: Option<[f64; 2]>,
     pub balanced_accuracy: f64,
-    pub balanced_accuracy_interval: [f64; 2],
+    pub balanced_accuracy_interval: Option<[f64; 2]>,
     pub accuracy: f64,
-    pub accuracy_interval: [f64; 2],
+    pub accuracy_interval: Option<[f64; 2]>,
 }
 
 /// How one rule that makes masks did on the test lesions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Segmentation {
     pub rule: String,
     /// Whether the rule looks at no heatmap of the network.
     pub baseline: bool,
+    /// Whether this is the heatmap rule with the highest mean Dice on the validation lesions.
+    pub chosen: bool,
     /// What the rule does, with its number where it has one.
     pub description: String,
     pub dice: Mean,
@@ -86,14 +101,14 @@ pub struct Segmentation {
 }
 
 /// A mean over images with its 95 % bootstrap interval over groups.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Mean {
     pub mean: f64,
     pub low: f64,
     pub high: f64,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct CurvePoint {
     pub threshold: f32,
     pub validation_dice: f64,
@@ -101,7 +116,7 @@ pub struct CurvePoint {
 }
 
 /// How the classifier did when trained and tested on filtered images.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Retraining {
     pub filter: String,
     pub description: String,

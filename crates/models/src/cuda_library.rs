@@ -1,6 +1,7 @@
 //! The one place that loads a shared library by hand.
 #![allow(unsafe_code)]
 
+use std::error::Error as _;
 use std::ffi::OsStr;
 use std::sync::OnceLock;
 
@@ -25,7 +26,8 @@ pub(crate) fn load() -> Result<(), String> {
                     std::mem::forget(library);
                     Ok(())
                 }
-                Err(error) => Err(error.to_string()),
+                // The loader's own words, which name the file, are the source.
+                Err(error) => Err(error.source().map_or(error.to_string(), ToString::to_string)),
             }
         })
         .clone()

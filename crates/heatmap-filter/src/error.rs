@@ -76,6 +76,13 @@ pub enum FilterError {
         /// Examples by class, of the labels that are a class.
         counts: Vec<usize>,
     },
+    /// A network whose output is no logits.
+    #[cfg(feature = "torch")]
+    #[error("the network's output for one image has the shape {shape:?}; expected [1, K], K at least 1")]
+    Logits {
+        /// The output's shape.
+        shape: Vec<i64>,
+    },
     /// A network with nothing to train.
     #[cfg(feature = "torch")]
     #[error("none of the network's {variables} variables asks for gradients; expected at least one")]
@@ -85,12 +92,16 @@ pub enum FilterError {
     },
     /// Training ran away.
     #[cfg(feature = "torch")]
-    #[error("the training loss is {loss} in epoch {epoch}; a smaller learning rate than {learning_rate} may help")]
+    #[error(
+        "in epoch {epoch} the training loss is {training_loss} and the validation loss {validation_loss}; a smaller learning rate than {learning_rate} may help"
+    )]
     Diverged {
         /// The epoch, from 1.
         epoch: usize,
-        /// Its mean loss.
-        loss: f64,
+        /// The mean loss of its steps.
+        training_loss: f64,
+        /// The loss on the validation images after it.
+        validation_loss: f64,
         /// The peak learning rate.
         learning_rate: f64,
     },

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::FilterError;
 use crate::region::{hottest, random_like};
+use crate::seed::mix;
 
 /// Which pixels of an image stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,12 +84,14 @@ impl Masking {
         Self { filter, fraction, fill }
     }
 
-    /// Which pixels of the image stay, `[H, W]`.
+    /// Which pixels of an image stay, `[H, W]`. Image `index` draws from a stream of its own of
+    /// `seed`, so its pixels are the same in every batch.
     ///
     /// # Errors
     /// As [`hottest`].
-    pub fn kept(&self, heatmap: ArrayView2<'_, f32>, seed: u64) -> Result<Array2<bool>, FilterError> {
-        let region = hottest(heatmap, self.fraction)?;
+    pub fn kept(&self, heatmap: ArrayView2<'_, f32>, seed: u64, index: u64) -> Result<Array2<bool>, FilterError> {
+        let seed = mix(seed, index);
+        let region = hottest(heatmap, self.fraction, seed)?;
         Ok(match self.filter {
             Filter::KeepHottest => region,
             Filter::RemoveHottest => !region,
@@ -97,7 +100,7 @@ impl Masking {
         })
     }
 
-    /// The filtered image.
+    /// The filtered image, which is number `index` of those drawn from `seed`.
     ///
     /// # Shapes
     /// `image` and result `[C, H, W]`, `heatmap` `[H, W]`.
@@ -110,14 +113,15 @@ impl Masking {
         image: ArrayView3<'_, f32>,
         heatmap: ArrayView2<'_, f32>,
         seed: u64,
+        index: u64,
     ) -> Result<Array3<f32>, FilterError> {
         let mut filtered = image.to_owned();
-        self.apply_in_place(&mut filtered, heatmap, seed)?;
+        self.apply_in_place(&mut filtered, heatmap, seed, index)?;
         Ok(filtered)
     }
 
-    /// Filters a batch in place, images side by side on all cores. Image `i` is placed by seed
-    /// `seed + i`, so it comes out the same in every batch that starts elsewhere.
+    /// Filters a batch in place, images side by side on all cores: image `i` as
+    /// [`Masking::apply`] does with index `i`.
     ///
     /// # Shapes
     /// `images` `[N, C, H, W]`, `heatmaps` `[N, 1, H, W]`.
@@ -145,7 +149,7 @@ impl Masking {
             .enumerate()
             .try_for_each(|(i, (mut image, heatmap))| {
                 let heatmap = heatmap.index_axis(Axis(0), 0);
-                self.apply_in_place(&mut image, heatmap, seed.wrapping_add(i as u64))
+                self.apply_in_place(&mut image, heatmap, seed, i as u64)
             })
     }
 
@@ -154,6 +158,7 @@ impl Masking {
         image: &mut ndarray::ArrayBase<S, ndarray::Ix3>,
         heatmap: ArrayView2<'_, f32>,
         seed: u64,
+        index: u64,
     ) -> Result<(), FilterError> {
         let (channels, h, w) = image.dim();
         if heatmap.dim() != (h, w) {
@@ -170,7 +175,7 @@ impl Masking {
                 image: channels,
             });
         }
-        let kept = self.kept(heatmap, seed)?;
+        let kept = self.kept(heatmap, seed, index)?;
         for (channel, mut plane) in image.axis_iter_mut(Axis(0)).enumerate() {
             let fill = match &self.fill {
                 Fill::Value(value) => *value,

@@ -16,7 +16,7 @@
 //! let image = array![[[0.1, 0.2], [0.3, 0.4]]];
 //! let heatmap = array![[0.0, 0.9], [0.2, 0.1]];
 //! let masking = Masking::new(Filter::RemoveHottest, 0.25, Fill::Value(0.5));
-//! let filtered = masking.apply(image.view(), heatmap.view(), 7)?;
+//! let filtered = masking.apply(image.view(), heatmap.view(), 7, 0)?;
 //! assert_eq!(filtered, array![[[0.1, 0.5], [0.3, 0.4]]]);
 //! # Ok::<(), heatmap_filter::FilterError>(())
 //! ```
@@ -32,6 +32,7 @@
 mod error;
 mod filter;
 mod region;
+mod seed;
 #[cfg(feature = "torch")]
 pub mod train;
 

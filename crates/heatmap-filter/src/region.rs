@@ -1,14 +1,17 @@
+use std::cmp::Ordering;
+
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::FilterError;
+use crate::seed::mix;
 
 /// The hottest `fraction` of a heatmap's pixels: exactly `round(fraction · pixels)` of them.
 ///
-/// Pixels are ranked by value; equal ones by position, row by row, so that a map full of zeros
-/// gives up no more pixels than were asked for. (A comparison with a percentile would take all
-/// pixels that tie with it.)
+/// Pixels are ranked by value, and equal ones in an order drawn from `seed`. So a map full of zeros
+/// gives up no more pixels than were asked for (a comparison with a percentile would take all that
+/// tie with it), and not always those at the top (which would tell such maps from others).
 ///
 /// # Shapes
 /// `[H, W]` to `[H, W]`, true where hottest.
@@ -24,11 +27,11 @@ use crate::error::FilterError;
 /// use heatmap_filter::hottest;
 /// use ndarray::array;
 ///
-/// let region = hottest(array![[0.0, 0.7], [0.0, 0.9]].view(), 0.75)?;
+/// let region = hottest(array![[0.1, 0.7], [0.0, 0.9]].view(), 0.75, 0)?;
 /// assert_eq!(region, array![[true, true], [false, true]]);
 /// # Ok::<(), heatmap_filter::FilterError>(())
 /// ```
-pub fn hottest(heatmap: ArrayView2<'_, f32>, fraction: f64) -> Result<Array2<bool>, FilterError> {
+pub fn hottest(heatmap: ArrayView2<'_, f32>, fraction: f64, seed: u64) -> Result<Array2<bool>, FilterError> {
     if !(0.0..=1.0).contains(&fraction) {
         return Err(FilterError::Fraction { fraction });
     }
@@ -39,7 +42,12 @@ pub fn hottest(heatmap: ArrayView2<'_, f32>, fraction: f64) -> Result<Array2<boo
     let count = (fraction * values.len() as f64).round() as usize;
     let mut order: Vec<usize> = (0..values.len()).collect();
     if 0 < count && count < order.len() {
-        order.select_nth_unstable_by(count - 1, |&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+        let place = |index: usize| (mix(seed, index as u64), index);
+        order.select_nth_unstable_by(count - 1, |&a, &b| {
+            // -0 ties with 0.
+            let by_value = values[b].partial_cmp(&values[a]).unwrap_or(Ordering::Equal);
+            by_value.then_with(|| place(a).cmp(&place(b)))
+        });
     }
     let mut region = vec![false; values.len()];
     for &index in &order[..count] {

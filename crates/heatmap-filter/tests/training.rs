@@ -201,6 +201,46 @@ fn a_training_that_was_broken_off_ends_as_if_it_had_not_been() {
 }
 
 #[test]
+fn a_score_that_is_no_number_loses_and_survives_a_checkpoint() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let (images, labels) = images(20, 1);
+    let fitted = |network: &Small| {
+        let forward = |x: &Tensor, train| network.forward(x, train);
+        let classifier = Classifier {
+            forward: &forward,
+            variables: &network.variables,
+        };
+        let examples = Examples {
+            images: &images,
+            labels: &labels,
+        };
+        let epoch = std::cell::Cell::new(0);
+        let score = |_: ArrayView2<'_, f32>, _: &[i64]| match epoch.replace(epoch.get() + 1) {
+            2 => 0.5,
+            _ => f64::NAN,
+        };
+        fit(
+            classifier,
+            examples,
+            examples,
+            &score,
+            &settings(),
+            Some(&path),
+            &mut |_| {},
+        )
+        .unwrap()
+    };
+    assert_eq!(fitted(&Small::new(1)).best, 2);
+    let again = fitted(&Small::new(2));
+    assert!(
+        again.best == 2 && again.history[0].validation_score.is_nan(),
+        "{again:?}"
+    );
+}
+
+#[test]
 fn a_checkpoint_of_another_training_is_refused_and_a_broken_one_named() {
     let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
@@ -282,25 +322,26 @@ fn faults_are_errors_before_anything_is_done() {
 
 #[test]
 fn the_optimiser_is_torchs_adamw() {
-    // One linear layer without bias, the whole set as one batch: only the optimiser matters.
+    // One linear layer without bias, the whole set as one batch: an epoch is a step, the order of the images does
+    // not matter, and only the optimiser does.
+    const STEPS: usize = 5;
     let _turn = alone();
     let (images, labels) = images(30, 5);
     let targets = Tensor::from_slice(&labels);
     let weights = Tensor::from_slice(&[30.0f32 / 40.0, 30.0 / 20.0]);
     let start = Tensor::randn([2, 144], (Kind::Float, Device::Cpu)) * 0.1;
-    let network = |start: &Tensor| {
+    let network = || {
         let variables = nn::VarStore::new(Device::Cpu);
-        let weight = variables.root().var_copy("weight", start);
+        let weight = variables.root().var_copy("weight", &start);
         (variables, weight)
     };
-    // One epoch has one step, at the peak of the learning rate.
     let settings = TrainSettings::default()
-        .with_epochs(1)
+        .with_epochs(STEPS)
         .with_batch(30)
         .with_learning_rate(0.02)
         .with_weight_decay(0.3)
         .with_augmentation(Augmentation::none());
-    let (variables, weight) = network(&start);
+    let (variables, weight) = network();
     let forward = |x: &Tensor, _| x.f_flatten(1, -1)?.f_matmul(&weight.f_tr()?);
     let examples = Examples {
         images: &images,
@@ -310,14 +351,22 @@ fn the_optimiser_is_torchs_adamw() {
         forward: &forward,
         variables: &variables,
     };
-    fit(classifier, examples, examples, &accuracy, &settings, None, &mut |_| {}).unwrap();
+    // A score that rises keeps the last epoch.
+    let epoch = std::cell::Cell::new(0.0);
+    let rising = |_: ArrayView2<'_, f32>, _: &[i64]| epoch.replace(epoch.get() + 1.0);
+    fit(classifier, examples, examples, &rising, &settings, None, &mut |_| {}).unwrap();
 
-    let (variables, expected) = network(&start);
+    let (variables, expected) = network();
     let mut torchs = nn::adamw(0.9, 0.999, 0.3).build(&variables, 0.02).unwrap();
-    let logits = images.flatten(1, -1).matmul(&expected.tr());
-    let loss = logits.cross_entropy_loss::<Tensor>(&targets, Some(weights), tch::Reduction::Mean, -100, 0.0);
-    torchs.backward_step(&loss);
+    for step in 0..STEPS {
+        // The first tenth of the steps rises to the peak, the others fall as a cosine to a hundredth.
+        let fall = (step.max(1) - 1) as f64 / (STEPS - 1) as f64;
+        torchs.set_lr(0.02 * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * fall).cos())));
+        let logits = images.flatten(1, -1).matmul(&expected.tr());
+        let loss = logits.cross_entropy_loss(&targets, Some(&weights), tch::Reduction::Mean, -100, 0.0);
+        torchs.backward_step(&loss);
+    }
     let difference = (weight - &expected).abs().max().double_value(&[]);
     assert!(difference < 1e-6, "{difference}");
-    assert!((expected - start).abs().max().double_value(&[]) > 1e-2);
+    assert!((expected - start).abs().max().double_value(&[]) > 3e-2);
 }

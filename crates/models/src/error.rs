@@ -25,7 +25,7 @@ pub enum ModelError {
     },
     /// Channels without mean or with a standard deviation that is not positive.
     #[error(
-        "an input of {} means {:?} and {} standard deviations {:?} was asked for; expected one positive standard deviation for each of 1 or more means",
+        "an input of {} means {:?} and {} standard deviations {:?} was asked for; expected 1 or more finite means and as many positive, finite standard deviations",
         input.mean.len(), input.mean, input.std.len(), input.std
     )]
     InputSpec {

@@ -101,7 +101,8 @@ impl NetworkConfig {
         let channels = self.input.channels();
         if channels < 1
             || self.input.std.len() != self.input.mean.len()
-            || self.input.std.iter().any(|&std| std.is_nan() || std <= 0.0)
+            || self.input.mean.iter().any(|mean| !mean.is_finite())
+            || self.input.std.iter().any(|&std| !std.is_finite() || std <= 0.0)
         {
             return Err(ModelError::InputSpec {
                 input: self.input.clone(),

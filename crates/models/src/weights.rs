@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -98,7 +99,8 @@ pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelErr
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(failed)?;
-    Tensor::write_safetensors(&Vec::from_iter(tensors), file.path())?;
+    Tensor::write_safetensors(&Vec::from_iter(tensors), file.path())
+        .map_err(|error| failed(io::Error::other(error)))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

@@ -82,6 +82,17 @@ impl Augmentation {
         self
     }
 
+    /// The amounts by name, and what they must stay below where there is such a bound.
+    pub(crate) fn amounts(&self) -> [(&'static str, f64, Option<f64>); 5] {
+        [
+            ("rotation", self.rotation, None),
+            ("scale", self.scale, Some(1.0)),
+            ("shift", self.shift, Some(1.0)),
+            ("contrast", self.contrast, Some(1.0)),
+            ("brightness", self.brightness, None),
+        ]
+    }
+
     /// Augments a batch `[N, C, H, W]`, drawing from `rng` image by image.
     pub(crate) fn apply(&self, images: &Tensor, rng: &mut impl Rng) -> Result<Tensor, TchError> {
         if *self == Self::none() {

@@ -96,7 +96,7 @@ pub(crate) fn write(
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(failed)?;
-    Tensor::write_safetensors(&tensors, file.path())?;
+    Tensor::write_safetensors(&tensors, file.path()).map_err(|error| failed(io::Error::other(error)))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

@@ -6,15 +6,16 @@ use ndarray::ArrayView2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Kind, Reduction, TchError, Tensor, nn};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, Record};
-use super::mix;
+
 use super::predict::{logits, softmax};
 use super::settings::TrainSettings;
 use crate::error::FilterError;
+use crate::seed::mix;
 
 /// A network to train: a function and the variables it reads.
 #[derive(Clone, Copy)]
@@ -52,7 +53,13 @@ pub struct Epoch {
     /// Class-weighted cross-entropy on the validation images after it.
     pub validation_loss: f64,
     /// The caller's score on the validation images after it.
+    #[serde(deserialize_with = "nan_from_null")]
     pub validation_score: f64,
+}
+
+/// JSON has no NaN; it is written as null.
+fn nan_from_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f64::NAN))
 }
 
 /// How far a training has come.
@@ -96,9 +103,12 @@ pub struct Training {
 /// single image is left out of its epoch when there are others, since batch norms cannot train on
 /// one.
 ///
+/// # Shapes
+/// Images `[N, C, H, W]`, labels `[N]`, logits `[N, K]`.
+///
 /// # Errors
-/// [`FilterError::Setting`], [`FilterError::Examples`], [`FilterError::Classes`] and
-/// [`FilterError::NothingToTrain`] before anything is done; [`FilterError::Diverged`] when the loss
+/// [`FilterError::Setting`], [`FilterError::Examples`], [`FilterError::Classes`],
+/// [`FilterError::Logits`] and [`FilterError::NothingToTrain`] before anything is done; [`FilterError::Diverged`] when the loss
 /// is no number; [`FilterError::Checkpoint`] and [`FilterError::OtherCheckpoint`] for a file that
 /// cannot be read or written, or that is of another training; libtorch's own.
 ///
@@ -200,7 +210,8 @@ pub fn fit(
         if !(training_loss.is_finite() && validation_loss.is_finite()) {
             return Err(FilterError::Diverged {
                 epoch: epoch + 1,
-                loss: training_loss,
+                training_loss,
+                validation_loss,
                 learning_rate: settings.learning_rate,
             });
         }
@@ -256,7 +267,11 @@ fn class_weights(
     validation: Examples<'_>,
 ) -> Result<Tensor, FilterError> {
     let first = training.images.f_narrow(0, 0, 1)?;
-    let classes = logits(classifier, &first, 1)?.size()[1] as usize;
+    let shape = logits(classifier, &first, 1)?.size();
+    let classes = match shape[..] {
+        [1, classes] if classes > 0 => classes as usize,
+        _ => return Err(FilterError::Logits { shape }),
+    };
     validation.count("the validation set", classes)?;
     let counts = training.count("the training set", classes)?;
     let weights: Vec<f32> = counts
@@ -297,20 +312,26 @@ impl Examples<'_> {
         Tensor::f_from_slice(self.labels)?.f_to_device(device)
     }
 
-    /// Enough to tell these examples from others: their shape, labels, mean and mean square.
+    /// Enough to tell these examples from others: their shape, and a checksum of labels and values.
     fn describe(&self) -> Result<String, TchError> {
-        let of_class = |class| self.labels.iter().filter(|&&label| label == class).count();
-        let ordered = self
-            .labels
-            .iter()
-            .zip(1i64..)
-            .fold(0i64, |sum, (label, place)| sum.wrapping_add(label.wrapping_mul(place)));
+        let mut checksum = crc32fast::Hasher::new();
+        for label in self.labels {
+            checksum.update(&label.to_le_bytes());
+        }
+        for image in 0..self.images.size()[0] {
+            let image = self
+                .images
+                .f_get(image)?
+                .f_to_device(Device::Cpu)?
+                .f_to_kind(Kind::Float)?;
+            for value in Vec::<f32>::try_from(&image.f_contiguous()?.f_view([-1])?)? {
+                checksum.update(&value.to_le_bytes());
+            }
+        }
         Ok(format!(
-            "images {:?}, {} of class 0, labels' moment {ordered}, mean {}, mean square {}",
+            "images {:?} of checksum {:08x}",
             self.images.size(),
-            of_class(0),
-            f64::try_from(self.images.f_mean(Kind::Double)?)?,
-            f64::try_from(self.images.f_square()?.f_mean(Kind::Double)?)?,
+            checksum.finalize()
         ))
     }
 }

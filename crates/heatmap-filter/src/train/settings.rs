@@ -70,23 +70,27 @@ impl TrainSettings {
     }
 
     pub(crate) fn check(&self) -> Result<(), FilterError> {
-        let positive = |name, value| match value > 0.0 {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let check = |name, value, holds, expected| match holds {
             true => Ok(()),
-            false => Err(FilterError::Setting {
-                name,
-                value,
-                expected: "a number above 0",
-            }),
+            false => Err(FilterError::Setting { name, value, expected }),
         };
-        positive("epochs", self.epochs as f64)?;
-        positive("batch", self.batch as f64)?;
-        positive("learning rate", self.learning_rate)?;
-        if self.weight_decay.is_nan() || self.weight_decay < 0.0 {
-            return Err(FilterError::Setting {
-                name: "weight decay",
-                value: self.weight_decay,
-                expected: "0 or more",
-            });
+        for (name, value) in [
+            ("epochs", self.epochs as f64),
+            ("batch", self.batch as f64),
+            ("learning rate", self.learning_rate),
+        ] {
+            check(name, value, positive(value), "a number above 0")?;
+        }
+        let decay = self.weight_decay;
+        check("weight decay", decay, decay == 0.0 || positive(decay), "0 or more")?;
+        for (name, amount, most) in self.augmentation.amounts() {
+            let expected = match most {
+                Some(_) => "0 or more, below 1",
+                None => "0 or more",
+            };
+            let holds = amount >= 0.0 && amount.is_finite() && most.is_none_or(|most| amount < most);
+            check(name, amount, holds, expected)?;
         }
         Ok(())
     }
@@ -128,6 +132,14 @@ mod tests {
             (TrainSettings::default().with_batch(0), "batch"),
             (TrainSettings::default().with_learning_rate(f64::NAN), "learning rate"),
             (TrainSettings::default().with_weight_decay(-1.0), "weight decay"),
+            (
+                TrainSettings::default().with_augmentation(Augmentation::none().with_scale(1.0)),
+                "scale",
+            ),
+            (
+                TrainSettings::default().with_augmentation(Augmentation::none().with_rotation(f64::NAN)),
+                "rotation",
+            ),
         ] {
             assert!(settings.check().unwrap_err().to_string().contains(name));
         }

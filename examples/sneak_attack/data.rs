@@ -5,7 +5,7 @@ use std::ops::Range;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use ndarray::{Array4, ArrayView4, s};
-use scan_data::{Dataset, InputSpec, Part, Phantoms, ReadOptions, Scan, Split, batch};
+use scan_data::{BatchSpec, Dataset, Part, Phantoms, ReadOptions, Scan, Split, batch};
 use tch::Tensor;
 
 use crate::options::Options;
@@ -62,7 +62,7 @@ impl Data {
         let order: Vec<usize> = Part::ALL.iter().flat_map(|&part| split.part(part).to_vec()).collect();
         let (train, validation) = (split.train.len(), split.validation.len());
         let size = options.image_size();
-        let images = batch(&dataset.scans, &order, &InputSpec::new(size, size, 1))?;
+        let images = batch(&dataset.scans, &order, &BatchSpec::new(size, size, 1))?;
         let mean = images
             .slice(s![..train, .., .., ..])
             .mapv(f64::from)

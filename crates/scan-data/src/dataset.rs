@@ -39,7 +39,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Always: a missing folder, a layout that is unknown or not the chosen one, a `groups.csv` that
-    /// cannot be read, no readable image, a class without a readable image. With strict options also
+    /// cannot be read or names none of the images, no readable image, a class without a readable image. With strict options also
     /// the first fault in order.
     pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, DataError> {
         Self::read_with(path, options, &|_, _| {})

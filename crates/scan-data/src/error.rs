@@ -4,8 +4,9 @@ use crate::{Class, Layout, Part};
 
 /// What can be wrong with a data set, a file in it, or a setting.
 ///
-/// The message names the file, what was found in it and what was expected. Faults of single files
-/// ([`Dataset::faults`](crate::Dataset::faults)) use the same type.
+/// The message names the file, what was found in it and what was expected; what a decoder or the
+/// system said of it is the [`source`](std::error::Error::source) and not repeated in the message.
+/// Faults of single files ([`Dataset::faults`](crate::Dataset::faults)) use the same type.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -23,7 +24,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// The operating system could not read a file or folder.
-    #[error("{}: could not be read: {source}", path.display())]
+    #[error("{}: could not be read", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -69,11 +70,7 @@ pub enum DataError {
         name: String,
     },
     /// No image could be used.
-    #[error(
-        "{}: found no readable image ({faults} faulty), expected at least one of each class{}",
-        path.display(),
-        first.as_ref().map(|e| format!("; the first fault: {e}")).unwrap_or_default()
-    )]
+    #[error("{}: found no readable image ({faults} faulty), expected at least one of each class", path.display())]
     NothingReadable {
         /// The folder.
         path: PathBuf,
@@ -99,7 +96,7 @@ pub enum DataError {
         faults: usize,
     },
     /// `groups.csv` could not be read.
-    #[error("{}: {source}; expected the columns {columns}", path.display())]
+    #[error("{}: could not be read as a table, expected the columns {columns}", path.display())]
     Groups {
         /// The table.
         path: PathBuf,
@@ -108,22 +105,40 @@ pub enum DataError {
         /// What the reader of tables said.
         source: csv::Error,
     },
+    /// No row of `groups.csv` names an image that is there.
+    #[error(
+        "{}: found {}, expected rows that name images, such as {}",
+        path.display(),
+        row.as_ref().map_or_else(
+            || "no rows".to_owned(),
+            |row| format!("no row that names an image of the folder (one names `{row}`)")
+        ),
+        expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+    )]
+    UnmatchedGroups {
+        /// The table.
+        path: PathBuf,
+        /// The image as one of the rows names it; `None` when there are no rows.
+        row: Option<String>,
+        /// The names by which a row may call the first image of the folder.
+        expected: [String; 3],
+    },
     /// `groups.csv` puts one image into two groups.
     #[error("{}: found `{image}` in the groups {first} and {second}, expected one group", path.display())]
     TwoGroups {
         /// The table.
         path: PathBuf,
-        /// The image as the table names it.
+        /// The image, as the table names it or by its folder and file name where two names of it disagree.
         image: String,
-        /// Its group in the earlier row.
+        /// Its group in one row.
         first: String,
-        /// Its group in the later row.
+        /// Its group in another row.
         second: String,
     },
 
     // Pictures
     /// An image file could not be decoded.
-    #[error("{}: could not be decoded: {source}; expected a PNG, JPEG, BMP or TIFF image", path.display())]
+    #[error("{}: could not be decoded, expected a PNG, JPEG, BMP or TIFF image", path.display())]
     Image {
         /// The file.
         path: PathBuf,
@@ -246,7 +261,7 @@ pub enum DataError {
         expected: u64,
     },
     /// The voxels could not be converted.
-    #[error("{}: voxels could not be read: {source}; expected a NIfTI volume", path.display())]
+    #[error("{}: voxels could not be read, expected a NIfTI volume", path.display())]
     Nifti {
         /// The file.
         path: PathBuf,
@@ -394,7 +409,7 @@ pub enum DataError {
     },
     /// libtorch could not make a tensor.
     #[cfg(feature = "torch")]
-    #[error("the batch could not be made a tensor: {source}")]
+    #[error("the batch could not be made a tensor")]
     Tensor {
         /// What libtorch said.
         #[from]

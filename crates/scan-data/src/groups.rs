@@ -1,7 +1,7 @@
 //! `groups.csv`: which images belong to one patient or are nearly the same.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -27,8 +27,16 @@ pub(crate) struct Group {
     pub(crate) mixed: bool,
 }
 
-/// Image names as the table gives them, with their groups; `None` when there is no table.
-pub(crate) fn read(root: &Path, columns: &'static str) -> Result<Option<HashMap<String, Group>>, DataError> {
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) path: PathBuf,
+    /// Image names as the table gives them, with their groups.
+    pub(crate) groups: HashMap<String, Group>,
+}
+
+/// The table of a folder; `None` when there is none.
+pub(crate) fn read(root: &Path, columns: &'static str) -> Result<Option<Table>, DataError> {
     let path = root.join(FILE_NAME);
     if !path.is_file() {
         return Ok(None);
@@ -71,5 +79,5 @@ pub(crate) fn read(root: &Path, columns: &'static str) -> Result<Option<HashMap<
     for group in groups.values_mut() {
         group.mixed = mixed.get(&group.name).copied().unwrap_or(false);
     }
-    Ok(Some(groups))
+    Ok(Some(Table { path, groups }))
 }

@@ -4,21 +4,31 @@ pub(crate) mod btp;
 pub(crate) mod busi;
 pub(crate) mod images_masks;
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::folder::Listing;
+use crate::groups::{self, Group, Table};
 use crate::{Class, DataError, GreyMasks, ReadOptions, Scan, picture};
 
 /// The layouts that can be read.
+///
+/// # Groups
+/// A `groups.csv` in the root of [`Busi`](Self::Busi) and [`ImagesMasks`](Self::ImagesMasks) has a
+/// header and the columns `image` and `group`; further columns are passed over. A row names its image
+/// in one of three forms: with the folder, `images/p1_a.png`; by its file name, `p1_a.png`; or without
+/// the extension, `p1_a`. The last two stand for every image of that name, in whichever folder of
+/// classes it is. An image without a row is its own group. It is an error when no row names an image
+/// that is there, or when rows put one image into two groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
     /// Breast ultrasound as published: folders `benign/`, `malignant/` and `normal/` with
     /// `benign (1).png`, `benign (1)_mask.png` and further lesions in `…_mask_1.png`. Lesion means
-    /// benign or malignant. An optional `groups.csv` (columns `image`, `group`,
-    /// `group_has_mixed_classes`) holds groups of near-duplicates; groups of mixed class are dropped.
+    /// benign or malignant. An optional `groups.csv` ([as above](Self#groups)) holds groups of
+    /// near-duplicates; those with other than 0 in the column `group_has_mixed_classes` are dropped.
     Busi,
     /// Brain MRI as NIfTI volumes: `01_pre_t1.nii.gz` with `01_pre_mask.nii.gz`, where `01` is the
     /// patient and `pre` or `post` the date; also `.nii`. Each axial slice is a scan.
@@ -30,8 +40,8 @@ pub enum Layout {
     /// the non-zero voxels to 0..=1, clipped; voxels that are no number count as 0.
     Btp,
     /// Plain pairs: `images/NAME.EXT` with `masks/NAME.EXT` or `masks/NAME_mask.EXT`. Lesion means
-    /// that the mask is not empty. An optional `groups.csv` (columns `image`, `group`) in the root
-    /// names the patient of each image.
+    /// that the mask is not empty. An optional `groups.csv` ([as above](Self#groups)) names the patient
+    /// of each image.
     ImagesMasks,
 }
 
@@ -148,6 +158,90 @@ fn listing(path: &Path) -> Result<Listing, DataError> {
 pub(crate) struct Plan {
     pub(crate) items: Vec<Item>,
     pub(crate) notes: Vec<String>,
+}
+
+/// The groups of a folder's images, with what is counted for the notes.
+#[derive(Debug)]
+struct Grouping {
+    table: Option<Table>,
+    /// The rows that name an image.
+    named: BTreeSet<String>,
+    /// How many images no row names.
+    ungrouped: usize,
+    /// The names of the first image.
+    first: Option<[String; 3]>,
+}
+
+impl Grouping {
+    fn read(root: &Path, columns: &'static str) -> Result<Self, DataError> {
+        Ok(Self {
+            table: groups::read(root, columns)?,
+            named: BTreeSet::new(),
+            ungrouped: 0,
+            first: None,
+        })
+    }
+
+    /// The group of an image, its own if no row names it.
+    fn of(&mut self, folder: &str, file: &str) -> Result<Group, DataError> {
+        let names = [
+            format!("{folder}/{file}"),
+            file.to_owned(),
+            picture::stem(file).to_owned(),
+        ];
+        let mut found: Option<&Group> = None;
+        if let Some(table) = &self.table {
+            for name in &names {
+                let Some(group) = table.groups.get(name) else {
+                    continue;
+                };
+                if let Some(first) = found.filter(|first| first.name != group.name) {
+                    return Err(DataError::TwoGroups {
+                        path: table.path.clone(),
+                        image: names[0].clone(),
+                        first: first.name.clone(),
+                        second: group.name.clone(),
+                    });
+                }
+                self.named.insert(name.clone());
+                found = Some(group);
+            }
+        }
+        let group = found.cloned();
+        self.ungrouped += usize::from(group.is_none());
+        let group = group.unwrap_or_else(|| Group {
+            name: names[0].clone(),
+            mixed: false,
+        });
+        self.first.get_or_insert(names);
+        Ok(group)
+    }
+
+    /// Where the groups come from, in sentences; `alike` is what a table would keep together.
+    fn notes(self, alike: &str) -> Result<Vec<String>, DataError> {
+        let Some(Table { path, groups }) = self.table else {
+            return Ok(vec![format!(
+                "There is no groups.csv: each image is its own group, so {alike} are not kept together."
+            )]);
+        };
+        if let Some(expected) = self.first.filter(|_| self.named.is_empty()) {
+            let row = groups.into_keys().min();
+            return Err(DataError::UnmatchedGroups { path, row, expected });
+        }
+        let names: HashSet<_> = groups.values().map(|g| &g.name).collect();
+        let mut notes = vec![format!("Groups are the {} of groups.csv.", names.len())];
+        if self.ungrouped > 0 {
+            notes.push(format!(
+                "{} images are not in groups.csv: each is its own group.",
+                self.ungrouped
+            ));
+        }
+        let absent = groups.len() - self.named.len();
+        if absent > 0 {
+            notes.push(format!("{absent} rows of groups.csv name images that are not there."));
+        }
+        Ok(notes)
+    }
 }
 
 /// One thing to read.

@@ -1,11 +1,11 @@
 //! Reading of medical scans with expert masks, splits by patient, batches and synthetic phantoms.
 //!
 //! ```
-//! use scan_data::{InputSpec, Phantoms, Split, batch};
+//! use scan_data::{BatchSpec, Phantoms, Split, batch};
 //!
 //! let data = Phantoms::default().with_count(64).with_size(48).with_seed(1).generate()?;
 //! let split = Split::by_group(&data.scans, [0.6, 0.2, 0.2], 1)?;
-//! let images = batch(&data.scans, &split.train[..8], &InputSpec::new(64, 64, 1))?;
+//! let images = batch(&data.scans, &split.train[..8], &BatchSpec::new(64, 64, 1))?;
 //! assert_eq!(images.dim(), (8, 1, 64, 64));
 //! # Ok::<(), scan_data::DataError>(())
 //! ```
@@ -20,19 +20,19 @@
 //! | `picture.rs`, `nifti_volume.rs` | decoding of images, masks and volumes |
 //! | `split.rs` | [`Split`]: parts by group, stratified by class |
 //! | `phantom.rs` | [`Phantoms`] |
-//! | `preprocess.rs`, `input_spec.rs`, `tensor.rs` | [`resize`], [`resize_mask`], [`batch`], [`InputSpec`] |
+//! | `preprocess.rs`, `batch_spec.rs`, `tensor.rs` | [`resize`], [`resize_mask`], [`batch`], [`BatchSpec`] |
 //!
 //! With the feature `torch` (on by default) there is also `batch_tensor`, the same batch as a
 //! `tch::Tensor`. Nothing else needs libtorch.
 
 #![forbid(unsafe_code)]
 
+mod batch_spec;
 mod class;
 mod dataset;
 mod error;
 mod folder;
 mod groups;
-mod input_spec;
 mod layout;
 mod natural_order;
 mod nifti_volume;
@@ -45,10 +45,10 @@ mod split;
 #[cfg(feature = "torch")]
 mod tensor;
 
+pub use batch_spec::BatchSpec;
 pub use class::Class;
 pub use dataset::{Dataset, Fault};
 pub use error::DataError;
-pub use input_spec::InputSpec;
 pub use layout::Layout;
 pub use phantom::Phantoms;
 pub use preprocess::{batch, resize, resize_mask};

@@ -3,7 +3,7 @@ use image::{ImageBuffer, Luma};
 use ndarray::{Array2, Array4, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use crate::{DataError, InputSpec, Scan};
+use crate::{BatchSpec, DataError, Scan};
 
 /// Resizes an image bilinearly at half-pixel centres, smoothing first where it shrinks (the triangle
 /// filter grows with the scale). Enlarging equals torch's `interpolate(mode="bilinear",
@@ -79,14 +79,14 @@ pub fn resize_mask(mask: ArrayView2<'_, bool>, size: (usize, usize)) -> Array2<b
 /// finite mean and a positive standard deviation for each channel.
 ///
 /// ```
-/// use scan_data::{InputSpec, Phantoms, batch};
+/// use scan_data::{BatchSpec, Phantoms, batch};
 ///
 /// let data = Phantoms::default().with_count(4).with_size(32).generate()?;
-/// let images = batch(&data.scans, &[2, 0], &InputSpec::default().with_size(64, 48))?;
+/// let images = batch(&data.scans, &[2, 0], &BatchSpec::default().with_size(64, 48))?;
 /// assert_eq!(images.dim(), (2, 3, 64, 48));
 /// # Ok::<(), scan_data::DataError>(())
 /// ```
-pub fn batch(scans: &[Scan], indices: &[usize], spec: &InputSpec) -> Result<Array4<f32>, DataError> {
+pub fn batch(scans: &[Scan], indices: &[usize], spec: &BatchSpec) -> Result<Array4<f32>, DataError> {
     spec.check()?;
     if let Some(&index) = indices.iter().find(|&&i| i >= scans.len()) {
         return Err(DataError::IndexOutOfRange {

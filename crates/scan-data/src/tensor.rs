@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use crate::{DataError, InputSpec, Scan, batch};
+use crate::{BatchSpec, DataError, Scan, batch};
 
 /// [`batch`] as a libtorch tensor on the CPU.
 ///
@@ -9,7 +9,7 @@ use crate::{DataError, InputSpec, Scan, batch};
 ///
 /// # Errors
 /// As [`batch`], and libtorch's own.
-pub fn batch_tensor(scans: &[Scan], indices: &[usize], spec: &InputSpec) -> Result<Tensor, DataError> {
+pub fn batch_tensor(scans: &[Scan], indices: &[usize], spec: &BatchSpec) -> Result<Tensor, DataError> {
     let images = batch(scans, indices, spec)?;
     let shape: Vec<i64> = images.shape().iter().map(|&n| n as i64).collect();
     // The array was made in row-major order, so this moves it.

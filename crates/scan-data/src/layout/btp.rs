@@ -122,8 +122,8 @@ impl VolumePair {
                 shape: voxels.shape().to_vec(),
             });
         }
-        // Walked in memory order, which for these volumes is not the logical one.
-        if two_valued(marks.as_slice_memory_order().unwrap_or_default().iter()).is_none() {
+        // Transposed, because the first axis of these volumes is the fastest in memory.
+        if two_valued(marks.t().iter()).is_none() {
             return Err(DataError::GreyMask {
                 path: self.mask,
                 values: some_values(marks.iter()),

@@ -3,12 +3,11 @@
 //! Al-Dhabyani et al., Dataset of breast ultrasound images, Data in Brief 28:104863 (2020),
 //! doi:10.1016/j.dib.2019.104863.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Item, Picture, Plan};
+use super::{Grouping, Item, Picture, Plan};
 use crate::folder::{Entry, Listing};
-use crate::groups::{self, Group};
 use crate::picture::{is_picture, stem};
 use crate::{Class, DataError};
 
@@ -29,79 +28,45 @@ fn masked(stem: &str) -> Option<&str> {
 }
 
 pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
-    let groups = groups::read(root, "image, group and group_has_mixed_classes")?;
-    let mut plan = Plan {
-        items: Vec::new(),
-        notes: Vec::new(),
-    };
-    plan.notes
-        .push("Lesion means benign or malignant; several masks of an image are united.".to_owned());
+    let mut groups = Grouping::read(root, "image, group and group_has_mixed_classes")?;
+    let mut items = Vec::new();
     let mut census = Census::default();
     for (folder, class) in CLASSES {
         let path = root.join(folder);
         if path.is_dir() {
-            read_class(
-                folder,
-                class,
-                &Listing::of(&path)?,
-                groups.as_ref(),
-                &mut plan.items,
-                &mut census,
-            );
+            let listing = Listing::of(&path)?;
+            read_class(folder, class, &listing, &mut groups, &mut items, &mut census)?;
         }
     }
-    plan.notes.extend(census.notes(groups.as_ref()));
-    Ok(plan)
+    let mut notes = vec!["Lesion means benign or malignant; several masks of an image are united.".to_owned()];
+    notes.extend(groups.notes("near-duplicates")?);
+    if census.mixed > 0 {
+        notes.push(format!(
+            "{} images in groups of mixed class were dropped.",
+            census.mixed
+        ));
+    }
+    if census.others > 0 {
+        notes.push(format!("{} files that are no images were passed over.", census.others));
+    }
+    Ok(Plan { items, notes })
 }
 
 /// What is counted for the notes.
 #[derive(Debug, Default)]
 struct Census {
     mixed: usize,
-    ungrouped: usize,
     others: usize,
-    listed: BTreeSet<String>,
-}
-
-impl Census {
-    fn notes(&self, groups: Option<&HashMap<String, Group>>) -> Vec<String> {
-        let mut notes = Vec::new();
-        if let Some(groups) = groups {
-            notes.push(format!(
-                "Groups are those of groups.csv; {} images in groups of mixed class were dropped.",
-                self.mixed
-            ));
-            if self.ungrouped > 0 {
-                notes.push(format!(
-                    "{} images are not in groups.csv: each is its own group.",
-                    self.ungrouped
-                ));
-            }
-            let absent = groups.len() - self.listed.len();
-            if absent > 0 {
-                notes.push(format!("{absent} rows of groups.csv name images that are not there."));
-            }
-        } else {
-            notes.push(
-                "There is no groups.csv: each image is its own group, so near-duplicates are not kept together."
-                    .to_owned(),
-            );
-        }
-        if self.others > 0 {
-            notes.push(format!("{} files that are no images were passed over.", self.others));
-        }
-        notes
-    }
 }
 
 fn read_class(
     folder: &str,
     class: Class,
     listing: &Listing,
-    groups: Option<&HashMap<String, Group>>,
+    groups: &mut Grouping,
     items: &mut Vec<Item>,
     census: &mut Census,
-) {
+) -> Result<(), DataError> {
     let (pictures, others): (Vec<_>, Vec<_>) = listing.files.iter().partition(|f| is_picture(&f.name));
     census.others += others.len();
     let mut masks: HashMap<&str, Vec<&Entry>> = HashMap::new();
@@ -135,16 +100,11 @@ fn read_class(
             items.push(Item::Faulty(file.path.clone(), error));
             continue;
         }
-        let key = format!("{folder}/{}", file.name);
-        let group = groups.and_then(|g| g.get(&key));
-        if group.is_some() {
-            census.listed.insert(key.clone());
-        }
-        if group.is_some_and(|g| g.mixed) {
+        let group = groups.of(folder, &file.name)?;
+        if group.mixed {
             census.mixed += 1;
             continue;
         }
-        census.ungrouped += usize::from(group.is_none());
         let masks = masks.remove(stem).unwrap_or_default();
         if masks.is_empty() && class == Class::Lesion {
             let expected = file.path.with_file_name(format!("{stem}_mask.png"));
@@ -157,12 +117,13 @@ fn read_class(
         }
         items.push(Item::Picture(Picture {
             id: format!("{folder}/{stem}"),
-            group: group.map_or(key, |g| g.name.clone()),
+            group: group.name,
             image: file.path.clone(),
             masks: masks.iter().map(|m| m.path.clone()).collect(),
             class: Some(class),
         }));
     }
+    Ok(())
 }
 
 #[cfg(test)]

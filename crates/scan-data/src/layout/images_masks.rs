@@ -1,12 +1,11 @@
 //! Plain pairs of images and masks.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Item, Picture, Plan};
+use super::{Grouping, Item, Picture, Plan};
 use crate::DataError;
 use crate::folder::{Entry, Listing};
-use crate::groups;
 use crate::picture::{is_picture, stem};
 
 /// The name of the image that a mask belongs to, given the names of all images: its own name, or
@@ -19,7 +18,7 @@ fn masked<'a>(mask: &'a str, images: &HashMap<&str, &Entry>) -> &'a str {
 }
 
 pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
-    let groups = groups::read(root, "image and group")?;
+    let mut groups = Grouping::read(root, "image and group")?;
     let listed = Listing::of(&root.join("images"))?;
     let listed_masks = Listing::of(&root.join("masks"))?;
     let (mut items, mut passed_over) = (Vec::new(), 0);
@@ -55,8 +54,6 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
         items.push(Item::Faulty(file.path.clone(), error));
     }
 
-    let mut ungrouped = 0;
-    let mut named: BTreeSet<&str> = BTreeSet::new();
     for file in &listed.files {
         if !is_picture(&file.name) {
             passed_over += 1;
@@ -71,6 +68,7 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
             items.push(Item::Faulty(file.path.clone(), error));
             continue;
         }
+        let group = groups.of("images", &file.name)?;
         let Some(mask) = masks.get(stem) else {
             let expected = root.join("masks").join(&file.name);
             let error = DataError::MissingMask {
@@ -80,18 +78,9 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
             items.push(Item::Faulty(file.path.clone(), error));
             continue;
         };
-        // A table may name an image with or without its folder and extension.
-        let group = groups.as_ref().and_then(|table| {
-            let names = [format!("images/{}", file.name), file.name.clone(), stem.to_owned()];
-            names.iter().find_map(|name| table.get_key_value(name.as_str()))
-        });
-        if let Some((name, _)) = group {
-            named.insert(name);
-        }
-        ungrouped += usize::from(group.is_none());
         items.push(Item::Picture(Picture {
             id: stem.to_owned(),
-            group: group.map_or_else(|| format!("images/{}", file.name), |(_, g)| g.name.clone()),
+            group: group.name,
             image: file.path.clone(),
             masks: vec![mask.path.clone()],
             class: None,
@@ -99,25 +88,7 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
     }
 
     let mut notes = vec!["Lesion means that the mask is not empty.".to_owned()];
-    match &groups {
-        Some(table) => {
-            let names: HashSet<_> = table.values().map(|g| g.name.as_str()).collect();
-            notes.push(format!("Groups are the {} of groups.csv.", names.len()));
-            if ungrouped > 0 {
-                notes.push(format!(
-                    "{ungrouped} images are not in groups.csv: each is its own group."
-                ));
-            }
-            if table.len() > named.len() {
-                let absent = table.len() - named.len();
-                notes.push(format!("{absent} rows of groups.csv name images that were not used."));
-            }
-        }
-        None => notes.push(
-            "There is no groups.csv: each image is its own group, so images of one patient are not kept together."
-                .to_owned(),
-        ),
-    }
+    notes.extend(groups.notes("images of one patient")?);
     if passed_over > 0 {
         notes.push(format!("{passed_over} files that are no images were passed over."));
     }

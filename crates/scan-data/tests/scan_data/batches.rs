@@ -1,5 +1,5 @@
 use ndarray::{Array2, ArrayView2};
-use scan_data::{DataError, Dataset, InputSpec, Phantoms, ReadOptions, Scan, Split, batch, resize, resize_mask};
+use scan_data::{BatchSpec, DataError, Dataset, Phantoms, ReadOptions, Scan, Split, batch, resize, resize_mask};
 use serde_json::Value;
 
 /// f32 coordinates of up to 20 pixels and weights summed in another order.
@@ -79,7 +79,7 @@ fn a_batch_is_its_images_one_by_one() {
         .generate()
         .unwrap()
         .scans;
-    let spec = InputSpec::default().with_size(30, 50);
+    let spec = BatchSpec::default().with_size(30, 50);
     let indices = [4, 0, 4, 5];
     let images = batch(&scans, &indices, &spec).unwrap();
     assert_eq!(images.dim(), (4, 3, 30, 50));
@@ -92,7 +92,7 @@ fn a_batch_is_its_images_one_by_one() {
         assert_eq!(alone.index_axis(ndarray::Axis(0), 0), image);
     }
     assert_eq!(batch(&scans, &[], &spec).unwrap().dim(), (0, 3, 30, 50));
-    let plain = batch(&scans, &[1], &InputSpec::new(40, 40, 1)).unwrap();
+    let plain = batch(&scans, &[1], &BatchSpec::new(40, 40, 1)).unwrap();
     assert_eq!(plain.slice(ndarray::s![0, 0, .., ..]), scans[1].image);
 }
 
@@ -104,18 +104,18 @@ fn bad_inputs_are_errors() {
         .generate()
         .unwrap()
         .scans;
-    let error = |indices: &[usize], spec: InputSpec| batch(&scans, indices, &spec).unwrap_err();
-    let sound = InputSpec::new(8, 8, 1);
+    let error = |indices: &[usize], spec: BatchSpec| batch(&scans, indices, &spec).unwrap_err();
+    let sound = BatchSpec::new(8, 8, 1);
     assert!(matches!(
         error(&[0, 2], sound.clone()),
         DataError::IndexOutOfRange { index: 2, len: 2 }
     ));
     assert!(matches!(
-        error(&[0], InputSpec::new(0, 8, 1)),
+        error(&[0], BatchSpec::new(0, 8, 1)),
         DataError::InputSize { height: 0, width: 8 }
     ));
     assert!(matches!(
-        error(&[0], InputSpec::new(8, 8, 2)),
+        error(&[0], BatchSpec::new(8, 8, 2)),
         DataError::InputChannels { channels: 2 }
     ));
     let statistics = sound.clone().with_normalisation(vec![0.5; 3], vec![1.0]);
@@ -145,7 +145,7 @@ fn the_tensor_holds_the_batch() {
         .generate()
         .unwrap()
         .scans;
-    let spec = InputSpec::default().with_size(16, 20);
+    let spec = BatchSpec::default().with_size(16, 20);
     let tensor = scan_data::batch_tensor(&scans, &[2, 1], &spec).unwrap();
     assert_eq!((tensor.size(), tensor.kind()), (vec![2, 3, 16, 20], tch::Kind::Float));
     let values = Vec::<f32>::try_from(tensor.f_flatten(0, -1).unwrap()).unwrap();
@@ -167,6 +167,6 @@ fn types_may_cross_threads() {
     both::<DataError>();
     both::<Split>();
     both::<Phantoms>();
-    both::<InputSpec>();
+    both::<BatchSpec>();
     both::<ReadOptions>();
 }

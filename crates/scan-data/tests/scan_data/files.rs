@@ -7,6 +7,14 @@ use image::{GrayImage, Luma};
 use scan_data::{DataError, Dataset, ReadOptions};
 use tempfile::TempDir;
 
+/// A message with its causes, outermost first.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |e| e.source())
+        .map(|e| e.to_string())
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
 /// A folder that goes away with the value.
 pub(crate) struct Folder(TempDir);
 

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use image::{DynamicImage, ImageBuffer, Luma, Rgb, Rgba};
 use scan_data::{Class, DataError, Dataset, GreyMasks, Layout, ReadOptions};
 
-use crate::files::Folder;
+use crate::files::{Folder, chain};
 
 fn ids(data: &Dataset) -> Vec<&str> {
     data.scans.iter().map(|s| s.id.as_str()).collect()
@@ -142,7 +142,9 @@ fn an_image_that_is_no_image_is_a_fault() {
         &["broken.png", "expected a PNG, JPEG, BMP or TIFF"],
     );
     assert!(matches!(error, DataError::Image { .. }));
-    assert!(std::error::Error::source(&error).is_some());
+    // A printer of chains says the cause once.
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(chain(&error).matches(&cause).count(), 1, "{}", chain(&error));
 }
 
 #[test]
@@ -331,7 +333,8 @@ fn nothing_readable_is_an_error() {
         ),
         "{error:?}"
     );
-    assert!(error.to_string().contains("broken.png"), "{error}");
+    assert!(!error.to_string().contains("broken.png"), "{error}");
+    assert!(chain(&error).contains("broken.png"), "{}", chain(&error));
 
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("benign")).unwrap();
@@ -439,9 +442,9 @@ fn a_table_of_groups_that_cannot_be_read_is_an_error() {
     folder.write("groups.csv", "picture,group\na.png,1\n");
     let error = folder.read().unwrap_err();
     assert!(matches!(error, DataError::Groups { .. }));
-    let message = error.to_string();
+    let message = chain(&error);
     assert!(
-        message.contains("groups.csv") && message.contains("missing field `image`"),
+        message.contains("expected the columns image, group") && message.contains("missing field `image`"),
         "{message}"
     );
 
@@ -451,6 +454,63 @@ fn a_table_of_groups_that_cannot_be_read_is_an_error() {
         error.to_string().contains("found `a.png` in the groups 1 and 2"),
         "{error}"
     );
+}
+
+#[test]
+fn a_table_of_groups_names_images_in_three_forms() {
+    let busi = Folder::new();
+    let plain = Folder::new();
+    for number in 1..=4 {
+        busi.busi_pair("benign", number);
+        plain.grey(&format!("images/benign ({number}).png"), |_, _| 1);
+        plain.grey(&format!("masks/benign ({number}).png"), |x, _| {
+            u8::from(x == 0 && number > 1)
+        });
+    }
+    busi.busi_pair("normal", 1);
+    for (folder, of_images) in [(&busi, "benign"), (&plain, "images")] {
+        let table = format!("image,group\n{of_images}/benign (1).png,7\nbenign (2).png,7\nbenign (3),7\n");
+        folder.write("groups.csv", table);
+        let data = folder.read().unwrap();
+        let groups: Vec<_> = data.scans.iter().map(|s| s.group.as_str()).collect();
+        let own = format!("{of_images}/benign (4).png");
+        assert_eq!(groups[..4], ["7", "7", "7", own.as_str()]);
+        assert!(!data.notes.join("\n").contains("not there"), "{:?}", data.notes);
+
+        // Two names of one image that disagree.
+        folder.write("groups.csv", "image,group\nbenign (2).png,7\nbenign (2),8\n");
+        let error = folder.read().unwrap_err();
+        assert!(matches!(error, DataError::TwoGroups { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_table_of_groups_that_names_no_image_is_an_error() {
+    let folder = Folder::small_busi();
+    folder.write("groups.csv", "image,group\nB/x (2).png,2\nB/x (1).png,1\n");
+    let error = folder.read().unwrap_err();
+    assert!(
+        matches!(&error, DataError::UnmatchedGroups { path, row: Some(row), .. }
+            if path.ends_with("groups.csv") && row == "B/x (1).png"),
+        "{error:?}"
+    );
+    let message = error.to_string();
+    for words in [
+        "groups.csv: found no row",
+        "`B/x (1).png`",
+        "such as `benign/benign (1).png` or `benign (1).png` or `benign (1)`",
+    ] {
+        assert!(message.contains(words), "`{words}` is missing in: {message}");
+    }
+    folder.write("groups.csv", "image,group\n");
+    let error = folder.read().unwrap_err();
+    assert!(error.to_string().contains("found no rows, expected"), "{error}");
+    // An image with a fault of its own is there all the same.
+    let folder = Folder::small_busi();
+    folder.grey("benign/bare.png", |_, _| 1);
+    folder.write("groups.csv", "image,group\nbare,1\n");
+    let error = folder.only_fault("benign/bare.png", &["found no mask"]);
+    assert!(matches!(error, DataError::MissingMask { .. }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::DataError;
 /// # Units
 /// Pixels; means and standard deviations on the scale of the images, 0..=1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InputSpec {
+pub struct BatchSpec {
     height: usize,
     width: usize,
     channels: usize,
@@ -13,7 +13,7 @@ pub struct InputSpec {
     std: Vec<f32>,
 }
 
-impl Default for InputSpec {
+impl Default for BatchSpec {
     /// 224 × 224, three channels with the ImageNet statistics of torchvision's weights.
     fn default() -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Default for InputSpec {
     }
 }
 
-impl InputSpec {
+impl BatchSpec {
     /// A size and 1 or 3 channels, without normalisation (mean 0, standard deviation 1).
     pub fn new(height: usize, width: usize, channels: usize) -> Self {
         // A number of channels that is not allowed is reported by the check; it asks for no memory here.

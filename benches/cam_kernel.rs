@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Last layers of ResNet-50 and ResNet-18 (one stage earlier), and an early layer.
+/// The last stage of ResNet-50, VGG's last feature maps, and the first stage of ResNet-50, at 224 pixels.
 const SHAPES: [(usize, usize, usize, usize); 3] = [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)];
 
 fn random(shape: (usize, usize, usize, usize), seed: u64) -> Array4<f32> {

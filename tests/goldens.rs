@@ -87,6 +87,11 @@ fn squeezenet1_0_as_trained() -> Result<()> {
     );
     let weights = shared.join("weights/squeezenet1_0-imagenet.safetensors");
     if !weights.is_file() {
+        assert!(
+            std::env::var_os("CAMSEG_SHARED").is_none(),
+            "CAMSEG_SHARED is set, but {} is not there",
+            weights.display()
+        );
         eprintln!(
             "{} is not there: the trained network is not compared (CAMSEG_SHARED names the folder of `weights`)",
             weights.display()

@@ -7,7 +7,7 @@ use heatmap_filter::train::{Classifier, Examples, TrainSettings, Training, fit, 
 use models::{Architecture, Head, Network, NetworkConfig};
 use ndarray::{Array4, ArrayView2};
 use scan_data::Part;
-use seg_metrics::{Bootstrap, Confusion, roc_auc};
+use seg_metrics::{Bootstrap, Confusion, MetricError, roc_auc};
 use tch::{Device, Tensor};
 
 use crate::data::{Data, tensor};
@@ -20,16 +20,19 @@ const CLASSES: i64 = 2;
 /// The class whose evidence the heatmaps show.
 pub const LESION: i64 = 1;
 
-/// A network as it stands before training: the same each time for the same options.
-pub fn build(options: &Options, architecture: Architecture, device: Device) -> Result<Network> {
+/// A network as it stands before training, the same each time for the same options, and whether the head of
+/// `--weights` did not fit and was left out.
+pub fn build(options: &Options, architecture: Architecture, device: Device) -> Result<(Network, bool)> {
     tch::manual_seed(options.seed as i64);
     let mut network = NetworkConfig::new(architecture).with_classes(CLASSES).build(device)?;
+    let mut head_replaced = false;
     if let Some(weights) = &options.weights {
-        network
+        let loaded = network
             .load(weights, Head::Replace)
             .with_context(|| format!("starting {architecture} from --weights"))?;
+        head_replaced = loaded.head_replaced;
     }
-    Ok(network)
+    Ok((network, head_replaced))
 }
 
 /// Trains a network on images laid out like the data's own.
@@ -88,10 +91,13 @@ fn lesion_column(probabilities: ArrayView2<'_, f32>) -> Vec<f64> {
         .collect()
 }
 
-fn auc(probabilities: ArrayView2<'_, f32>, labels: &[i64]) -> Result<f64, seg_metrics::MetricError> {
+fn auc(probabilities: ArrayView2<'_, f32>, labels: &[i64]) -> Result<f64, MetricError> {
     let lesions: Vec<bool> = labels.iter().map(|&label| label == LESION).collect();
     roc_auc(&lesion_column(probabilities), &lesions)
 }
+
+/// A score from probabilities and whether each is of a lesion; none where a class is absent.
+type Statistic = fn(&[f64], &[bool]) -> Option<f64>;
 
 /// How the probabilities do on the test images, with intervals over groups.
 pub fn test_scores(data: &Data, probabilities: &[f64], seed: u64) -> Result<summary::Scores> {
@@ -103,25 +109,35 @@ pub fn test_scores(data: &Data, probabilities: &[f64], seed: u64) -> Result<summ
     let probabilities = &probabilities[range.clone()];
     let groups = data.groups(range);
     let bootstrap = Bootstrap::default().with_seed(seed);
-    let interval = |statistic: &(dyn Fn(&[f64], &[bool]) -> Option<f64> + Sync)| {
-        bootstrap.statistic_by_group(&groups, |indices| {
+    // With few groups, many a resample lacks a class: the score stands, without an interval.
+    let interval = |statistic: Statistic| {
+        let resampled = bootstrap.statistic_by_group(&groups, |indices| {
             let pick: (Vec<f64>, Vec<bool>) = indices.iter().map(|&i| (probabilities[i], lesions[i])).unzip();
             statistic(&pick.0, &pick.1)
-        })
+        });
+        match resampled {
+            Ok(interval) => Ok((interval.value, Some([interval.low, interval.high]))),
+            Err(error @ MetricError::UndefinedResamples { .. }) => {
+                Ok((statistic(probabilities, &lesions).ok_or(error)?, None))
+            }
+            Err(error) => Err(error),
+        }
     };
-    let confusion = |probabilities: &[f64], lesions: &[bool]| {
-        let predicted: Vec<bool> = probabilities.iter().map(|&p| p > 0.5).collect();
-        Confusion::from_labels(&predicted, lesions).ok()
-    };
-    let auc = interval(&|probabilities, lesions| roc_auc(probabilities, lesions).ok())?;
-    let balanced = interval(&|p, l| confusion(p, l)?.balanced_accuracy().ok())?;
-    let accuracy = interval(&|p, l| confusion(p, l)?.accuracy().ok())?;
+    let auc = interval(|probabilities, lesions| roc_auc(probabilities, lesions).ok())?;
+    let balanced = interval(|probabilities, lesions| confusion(probabilities, lesions)?.balanced_accuracy().ok())?;
+    let accuracy = interval(|probabilities, lesions| confusion(probabilities, lesions)?.accuracy().ok())?;
     Ok(summary::Scores {
-        auc: auc.value,
-        auc_interval: [auc.low, auc.high],
-        balanced_accuracy: balanced.value,
-        balanced_accuracy_interval: [balanced.low, balanced.high],
-        accuracy: accuracy.value,
-        accuracy_interval: [accuracy.low, accuracy.high],
+        auc: auc.0,
+        auc_interval: auc.1,
+        balanced_accuracy: balanced.0,
+        balanced_accuracy_interval: balanced.1,
+        accuracy: accuracy.0,
+        accuracy_interval: accuracy.1,
     })
+}
+
+/// Predictions at a probability of one half against the truth.
+fn confusion(probabilities: &[f64], lesions: &[bool]) -> Option<Confusion> {
+    let predicted: Vec<bool> = probabilities.iter().map(|&p| p > 0.5).collect();
+    Confusion::from_labels(&predicted, lesions).ok()
 }

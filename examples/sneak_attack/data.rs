@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use anyhow::Result;
-use indicatif::ProgressBar;
 use ndarray::{Array4, ArrayView4, s};
 use scan_data::{BatchSpec, Dataset, Part, Phantoms, ReadOptions, Scan, Split, batch};
 use tch::Tensor;
 
 use crate::options::Options;
+use crate::progress;
 use crate::summary;
 
 /// Side of the phantoms, in pixels.
@@ -45,11 +45,12 @@ impl Data {
                 let read = ReadOptions::default()
                     .with_layout(options.layout)
                     .with_strict(options.strict);
-                let bar = ProgressBar::no_length().with_message("reading");
+                let bar = progress::bar("reading");
                 Dataset::read_with(folder, &read, &|done, total| {
                     bar.set_length(total as u64);
                     bar.set_position(done as u64);
-                })?
+                })
+                .inspect(|_| bar.finish_and_clear())?
             }
         };
         let split = Split::by_group(&dataset.scans, SHARES, options.seed)?;
@@ -102,6 +103,15 @@ impl Data {
     /// The lesion images of a part.
     pub fn lesions(&self, part: Part) -> Vec<usize> {
         self.range(part).filter(|&index| self.labels[index] == 1).collect()
+    }
+
+    /// How many images, of all parts, are so, by class.
+    pub fn by_class(&self, is_so: impl Fn(usize) -> bool) -> summary::ByClass {
+        let count = |label| (0..self.len()).filter(|&i| self.labels[i] == label && is_so(i)).count();
+        summary::ByClass {
+            lesion: count(1),
+            normal: count(0),
+        }
     }
 
     /// The groups of some scans, for the bootstrap.

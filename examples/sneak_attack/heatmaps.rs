@@ -1,14 +1,14 @@
 //! Grad-CAM of the lesion class.
 
 use anyhow::{Context as _, Result, bail};
-use gradcam_core::{Parallelism, Stage, Stages, Target, kernel};
+use gradcam_core::{Content, Parallelism, Stage, Stages, Target, kernel};
 use models::Network;
-use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, Ix2, Ix3, s};
-use rayon::prelude::*;
+use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, Ix2, Ix3};
 use tch::{Kind, Tensor};
 
 use crate::classifier::LESION;
 use crate::data::tensor;
+use crate::progress;
 
 /// A network as the heatmap crate sees it.
 pub fn stages(network: &Network) -> Result<Stages<'_>> {
@@ -43,8 +43,12 @@ pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Resu
         );
     };
     match layers.iter().find(|(layer, _)| *layer == name) {
-        Some((_, shape)) if shape.len() == 4 => Ok((name, shape[1..].to_vec())),
-        Some((_, shape)) => bail!("layer {name} has the output {shape:?}; a heatmap needs [N, C, h, w]"),
+        Some((_, shape)) if shape.len() == 4 && shape[2..].iter().any(|&extent| extent > 1) => {
+            Ok((name, shape[1..].to_vec()))
+        }
+        Some((_, shape)) => {
+            bail!("layer {name} has the output {shape:?}; a heatmap needs [N, C, h, w] with h or w above 1")
+        }
         None => {
             let names: Vec<_> = layers.iter().map(|(layer, _)| layer.as_str()).collect();
             bail!(
@@ -62,6 +66,8 @@ pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Resu
 pub fn grad_cam(network: &Network, images: &Array4<f32>, layer: &str, batch: usize) -> Result<Array3<f32>> {
     let stages = stages(network)?;
     let mut maps = Vec::new();
+    let bar = progress::bar("heatmaps");
+    bar.set_length(images.dim().0 as u64);
     for part in tensor(images.view())?.f_split(batch as i64, 0)? {
         let input = network.input().prepare(&part.f_to_device(network.device())?)?;
         let targets = vec![Target::Class(LESION); part.size()[0] as usize];
@@ -91,16 +97,8 @@ pub fn random(seed: u64, index: usize, grid: (usize, usize), size: (usize, usize
     Ok(heatmap.maps.index_axis_move(Axis(0), 0).into_dimensionality::<Ix2>()?)
 }
 
-/// All maps as heatmaps for images of the given side: `[N, 1, S, S]`.
-pub fn to_images(maps: &Array3<f32>, size: usize) -> Result<Array4<f32>> {
-    let heatmaps = maps
-        .axis_iter(Axis(0))
-        .into_par_iter()
-        .map(|map| to_image(map, (size, size)))
-        .collect::<Result<Vec<_>>>()?;
-    let mut all = Array4::zeros((heatmaps.len(), 1, size, size));
-    for (index, heatmap) in heatmaps.iter().enumerate() {
-        all.slice_mut(s![index, 0, .., ..]).assign(heatmap);
-    }
-    Ok(all)
+/// All maps as heatmaps for images of the given side, `[N, 1, S, S]`, and what there was in each.
+pub fn to_images(maps: &Array3<f32>, size: usize) -> Result<(Array4<f32>, Vec<Content>)> {
+    let heatmaps = kernel::heatmaps(maps.view(), &[size, size], Parallelism::Rayon)?;
+    Ok((heatmaps.maps.insert_axis(Axis(1)), heatmaps.contents))
 }

@@ -27,8 +27,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
+use gradcam_core::Content;
 use models::Architecture;
-use scan_data::Part;
 use tch::Device;
 
 use crate::data::Data;
@@ -58,50 +58,54 @@ fn run(options: &Options) -> Result<()> {
     }
     // What cannot work is found before anything takes time: the weights, the layer, the folder.
     for &architecture in &options.model {
-        let network = classifier::build(options, architecture, device)?;
+        let (network, head_replaced) = classifier::build(options, architecture, device)?;
         heatmaps::choose_layer(&network, options.image_size(), options.layer.as_deref())?;
+        if let Some(weights) = &options.weights
+            && head_replaced
+        {
+            println!("the head of {} has other classes: it starts afresh", weights.display());
+        }
     }
+    let command = options.command(device);
+    let folder = RunFolder::open(options, command.clone())?;
     let data = Data::read(options)?;
-    let folder = RunFolder::open(options)?;
+    folder.begin()?;
     println!("{}", table::parts(&data));
 
     let trainings = options.model.len() * (1 + options.filters.len());
-    let mut steps = Steps::new(trainings, options.epochs);
-    let mut networks = Vec::new();
-    let mut pictures = Vec::new();
-    let mut images = Vec::new();
-    for &architecture in &options.model {
-        let outcome = experiment(options, architecture, device, &data, &folder, &mut steps)?;
-        steps.say(&table::network(&outcome.summary));
-        networks.push(outcome.summary);
-        pictures.push(outcome.pictures);
-        images.extend(outcome.images);
-        // After every network, so that what is computed is not lost with a later one.
-        let summary = Summary {
-            command: options.command(),
+    let mut run = Run {
+        options,
+        device,
+        folder,
+        steps: Steps::new(trainings, options.epochs),
+        summary: Summary {
+            command,
             data: data.summary(),
-            networks: networks.clone(),
-        };
-        folder.write_json("summary.json", &summary)?;
-        folder.write_csv("metrics.csv", &images)?;
-        folder.write_text("report.html", &report::render(&summary, &pictures)?)?;
+            networks: Vec::new(),
+        },
+        data,
+        pictures: Vec::new(),
+        images: Vec::new(),
+    };
+    for &architecture in &options.model {
+        run.experiment(architecture)?;
     }
-    drop(steps);
+    drop(run.steps);
 
-    let faults = data.faults();
+    let faults = &run.summary.data.faults;
     if !faults.is_empty() {
         println!("\n{} images could not be used:", faults.len());
-        for fault in &faults {
+        for fault in faults {
             println!("  {fault}");
         }
     }
-    println!("\nThe report is {}", folder.path("report.html").display());
+    println!("\nThe report is {}", run.folder.path("report.html").display());
     Ok(())
 }
 
 fn list_layers(options: &Options, device: Device) -> Result<()> {
     for &architecture in &options.model {
-        let network = classifier::build(options, architecture, device)?;
+        let (network, _) = classifier::build(options, architecture, device)?;
         println!("{architecture}, one image of {0}×{0}:", options.image_size());
         for (name, shape) in heatmaps::layers(&network, options.image_size())? {
             println!("  {name:<14} {shape:?}");
@@ -110,44 +114,51 @@ fn list_layers(options: &Options, device: Device) -> Result<()> {
     Ok(())
 }
 
-/// Everything that one network gave.
-struct Outcome {
-    summary: summary::Network,
-    pictures: Vec<report::Picture>,
+/// A run, and what it has found so far.
+struct Run<'a> {
+    options: &'a Options,
+    device: Device,
+    folder: RunFolder,
+    data: Data,
+    steps: Steps,
+    summary: Summary,
+    /// Of each network in the summary, those shown in the report.
+    pictures: Vec<Vec<report::Picture>>,
+    /// The rows of `metrics.csv`.
     images: Vec<Vec<(String, String)>>,
 }
 
-/// Training, heatmaps, segmentation and re-training of one network.
-fn experiment(
-    options: &Options,
-    architecture: Architecture,
-    device: Device,
-    data: &Data,
-    folder: &RunFolder,
-    steps: &mut Steps,
-) -> Result<Outcome> {
-    let network = classifier::build(options, architecture, device)?;
-    let (layer, layer_shape) = heatmaps::choose_layer(&network, options.image_size(), options.layer.as_deref())?;
+impl Run<'_> {
+    /// Training, heatmaps, segmentation and re-training of one network.
+    fn experiment(&mut self, architecture: Architecture) -> Result<()> {
+        let Self {
+            options, data, folder, ..
+        } = self;
+        let options = *options;
+        let (network, _) = classifier::build(options, architecture, self.device)?;
+        let (layer, layer_shape) = heatmaps::choose_layer(&network, options.image_size(), options.layer.as_deref())?;
 
-    steps.begin(format!("training {architecture}"));
-    let checkpoint = folder.checkpoint(architecture, "unfiltered")?;
-    let training = classifier::train(&network, data, &data.images, options, &checkpoint, steps)?;
-    network.save(folder.network(architecture)?.join("weights.safetensors"))?;
-    let probabilities = classifier::probabilities(&network, &data.images, options)?;
-    let test = classifier::test_scores(data, &probabilities, options.seed)?;
+        self.steps.begin(format!("training {architecture}"));
+        let checkpoint = folder.checkpoint(architecture, "unfiltered")?;
+        let training = classifier::train(&network, data, &data.images, options, &checkpoint, &mut self.steps)?;
+        network.save(folder.network(architecture)?.join("weights.safetensors"))?;
+        let probabilities = classifier::probabilities(&network, &data.images, options)?;
+        let test = classifier::test_scores(data, &probabilities, options.seed)?;
 
-    steps.say(&format!("heatmaps of {architecture} at {layer}"));
-    let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch())?;
-    let segmentation = segmentation::score(data, &maps, options.seed)?;
-    let pictures = pictures::write(options, architecture, data, &maps, &segmentation, folder)?;
-    let images = table::images(architecture, data, &probabilities, &maps, &segmentation);
-
-    let heatmaps = heatmaps::to_images(&maps, options.image_size())?;
-    let retraining = retraining::run(options, architecture, device, data, &heatmaps, &test, folder, steps)?;
-
-    let lesions = [Part::Validation, Part::Test].map(|part| data.lesions(part)).concat();
-    Ok(Outcome {
-        summary: summary::Network {
+        self.steps.say(&format!("heatmaps of {architecture} at {layer}"));
+        let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch())?;
+        let (heatmaps, contents) = heatmaps::to_images(&maps, options.image_size())?;
+        let segmentation = segmentation::score(data, &maps, options.seed)?;
+        let pictures = pictures::write(options, architecture, data, &maps, &segmentation, folder)?;
+        self.images.extend(table::images(
+            architecture,
+            data,
+            &probabilities,
+            &contents,
+            &segmentation,
+        ));
+        self.pictures.push(pictures);
+        self.summary.networks.push(summary::Network {
             network: architecture.to_string(),
             weights: options.weights.as_ref().map(|path| path.display().to_string()),
             layer,
@@ -163,13 +174,35 @@ fn experiment(
                 })
                 .collect(),
             best_epoch: training.best + 1,
+            retraining: vec![retraining::unfiltered(&test)],
             test,
-            empty_heatmaps: lesions.iter().filter(|&&index| table::is_empty(&maps, index)).count(),
+            flat_heatmaps: data.by_class(|index| contents[index] != Content::Graded),
+            sparse_heatmaps: retraining::sparse(data, &heatmaps, options.hottest),
+            test_lesion_groups: segmentation.groups,
             segmentation: segmentation.rows,
             curve: segmentation.curve,
-            retraining,
-        },
-        pictures,
-        images,
-    })
+        });
+        // After every step that takes long, so that what is computed is not lost with a later one.
+        self.write()?;
+        for &filter in &options.filters {
+            let (network, _) = classifier::build(options, architecture, self.device)?;
+            let (data, folder) = (&self.data, &self.folder);
+            let row = retraining::run(options, network, data, &heatmaps, filter, folder, &mut self.steps)?;
+            if let Some(network) = self.summary.networks.last_mut() {
+                network.retraining.push(row);
+            }
+            self.write()?;
+        }
+        if let Some(network) = self.summary.networks.last() {
+            self.steps.say(&table::network(network));
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<()> {
+        self.folder.write_json("summary.json", &self.summary)?;
+        self.folder.write_csv("metrics.csv", &self.images)?;
+        let report = report::render(&self.summary, &self.pictures)?;
+        self.folder.write_text("report.html", &report)
+    }
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 use heatmap_filter::Filter;
 use models::{Architecture, DeviceChoice};
 use scan_data::Layout;
+use tch::Device;
 
 /// Trains a classifier on images labelled tumour or not, turns its Grad-CAM heatmaps into
 /// segmentations, scores them against the masks, and trains again on images filtered by the
@@ -25,7 +26,7 @@ pub struct Options {
     #[arg(long)]
     pub layout: Option<Layout>,
 
-    /// The network to train; give several, apart by commas, to compare them
+    /// The network to train: resnet18 or squeezenet1_0; give several, apart by commas, to compare them
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "resnet18")]
     pub model: Vec<Architecture>,
 
@@ -89,6 +90,10 @@ pub struct Options {
     /// Go on with the run in the output folder that was broken off
     #[arg(long)]
     pub resume: bool,
+
+    /// Replace a run of other settings in the output folder
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
 }
 
 fn positive(text: &str) -> Result<usize> {
@@ -165,8 +170,8 @@ impl Options {
         })
     }
 
-    /// Everything that the numbers depend on, as the command line that makes them again.
-    pub fn command(&self) -> String {
+    /// Everything that the numbers depend on, as the command line that makes them again on a device.
+    pub fn command(&self, device: Device) -> String {
         let mut command = "cargo run --release --example sneak_attack --".to_owned();
         let mut add = |name: &str, value: String| {
             let quoted = value.contains(|c: char| !c.is_ascii_alphanumeric() && !"/._-,:=".contains(c));
@@ -191,6 +196,13 @@ impl Options {
         add("image-size", self.image_size().to_string());
         add("batch", self.batch().to_string());
         add("learning-rate", self.learning_rate().to_string());
+        add(
+            "device",
+            match device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".to_owned(),
+            },
+        );
         add("seed", self.seed.to_string());
         if let Some(layer) = &self.layer {
             add("layer", layer.clone());

@@ -1,5 +1,7 @@
 //! Overlays of heatmaps and masks on the test lesions.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result};
 use gradcam_core::{ColourMap, contour, grey, overlay, side_by_side};
 use image::Rgb;
@@ -41,10 +43,16 @@ pub fn write(
     let shown: Vec<usize> = (0..SHOWN.min(count))
         .map(|place| place * (count - 1) / (SHOWN.min(count) - 1).max(1))
         .collect();
+    let mut taken = HashSet::new();
+    let names: Vec<String> = lesions
+        .iter()
+        .map(|&(index, _)| file_name(&data.scan(index).id, &mut taken))
+        .collect();
     let pictures = lesions
         .par_iter()
+        .zip(names)
         .enumerate()
-        .map(|(place, &(index, dice))| {
+        .map(|(place, (&(index, dice), name))| {
             let scan = data.scan(index);
             let (heatmap, mask) = segmentation.picture(data, maps, index, options.seed)?;
             let picture = draw(
@@ -54,7 +62,7 @@ pub fn write(
                 &mask,
                 format!("{}, Dice {dice:.2}", scan.id),
             )?;
-            let file = folder.join(format!("{}.png", file_name(&scan.id)));
+            let file = folder.join(format!("{name}.png"));
             let parts = [&picture.image, &picture.mask, &picture.heatmap, &picture.segmentation];
             side_by_side(&parts.map(Clone::clone), 4, 4, Rgb([255; 3]))?
                 .save(&file)
@@ -83,8 +91,15 @@ fn draw(
     })
 }
 
-/// An id as a file name: `malignant/malignant (12).png` as `malignant-malignant (12)`.
-fn file_name(id: &str) -> String {
-    let stem = id.rsplit_once('.').map_or(id, |(stem, _)| stem);
-    stem.replace(|c: char| c.is_control() || "/\\:*?\"<>|".contains(c), "-")
+/// An id as a file name that no other has: `malignant/malignant (12)` as `malignant-malignant (12)`.
+fn file_name(id: &str, taken: &mut HashSet<String>) -> String {
+    let plain = id.replace(|c: char| c.is_control() || "/\\:*?\"<>|".contains(c), "-");
+    let mut name = plain.clone();
+    for number in 2.. {
+        if taken.insert(name.clone()) {
+            break;
+        }
+        name = format!("{plain} {number}");
+    }
+    name
 }

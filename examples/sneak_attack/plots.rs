@@ -180,19 +180,21 @@ pub fn threshold_curve(network: &Network) -> Result<Option<Plot>> {
 /// AUC and balanced accuracy on the test images by the filter that the images went through.
 ///
 /// `None` when there is no row to draw.
-pub fn retraining(rows: &[&Retraining]) -> Result<Option<Plot>> {
+pub fn retraining(rows: &[Retraining]) -> Result<Option<Plot>> {
     const HEIGHT: i32 = 350;
 
-    let finite = |row: &&&Retraining| row.scores.auc.is_finite() || row.scores.balanced_accuracy.is_finite();
-    let rows: Vec<&Retraining> = rows.iter().filter(finite).copied().collect();
+    let finite = |row: &&Retraining| row.scores.auc.is_finite() || row.scores.balanced_accuracy.is_finite();
+    let rows: Vec<&Retraining> = rows.iter().filter(finite).collect();
     if rows.is_empty() {
         return Ok(None);
     }
     let width = (90 + 130 * rows.len()).max(480) as u32;
     // Centre, value and interval of every marker.
-    let series = |offset: f64, value: fn(&Retraining) -> (f64, [f64; 2])| -> Vec<(f64, f64, [f64; 2])> {
+    type Marker = (f64, f64, Option<[f64; 2]>);
+    let series = |offset: f64, value: fn(&Retraining) -> (f64, Option<[f64; 2]>)| -> Vec<Marker> {
         let at = |(index, row): (usize, &&Retraining)| {
             let (value, interval) = value(row);
+            let interval = interval.filter(|ends| ends.iter().all(|end| end.is_finite()));
             (index as f64 + 0.5 + offset, value, interval)
         };
         rows.iter()
@@ -205,11 +207,11 @@ pub fn retraining(rows: &[&Retraining]) -> Result<Option<Plot>> {
     let balanced = series(0.1, |row| {
         (row.scores.balanced_accuracy, row.scores.balanced_accuracy_interval)
     });
-    let lows = auc
-        .iter()
-        .chain(&balanced)
-        .flat_map(|&(_, value, [low, _])| [value, low]);
-    let lowest = lows.filter(|value| value.is_finite()).fold(0.4, f64::min);
+    let markers = || auc.iter().chain(&balanced);
+    let has_intervals = markers().any(|(_, _, interval)| interval.is_some());
+    let lowest = markers()
+        .map(|&(_, value, interval)| interval.map_or(value, |[low, _]| low.min(value)))
+        .fold(0.4, f64::min);
     let bottom = ((lowest * 10.0 + 1e-9).floor() / 10.0).max(0.0);
 
     let mut svg = String::new();
@@ -239,10 +241,7 @@ pub fn retraining(rows: &[&Retraining]) -> Result<Option<Plot>> {
         let chance = [(0.0, 0.5), (rows.len() as f64, 0.5)];
         chart.draw_series(DashedLineSeries::new(chance, 3, 4, GREY.stroke_width(1)))?;
         for (values, colour) in [(&auc, BLUE), (&balanced, ORANGE)] {
-            for &(x, _, [low, high]) in values
-                .iter()
-                .filter(|(_, _, ends)| ends.iter().all(|end| end.is_finite()))
-            {
+            for (x, [low, high]) in values.iter().filter_map(|&(x, _, interval)| Some((x, interval?))) {
                 let bar = [(x, low), (x, high)];
                 let caps = [low, high].map(|end| [(x - 0.035, end), (x + 0.035, end)]);
                 let lines = [bar, caps[0], caps[1]];
@@ -253,7 +252,7 @@ pub fn retraining(rows: &[&Retraining]) -> Result<Option<Plot>> {
             auc.iter()
                 .map(|&(x, value, _)| Circle::new((x, value), 6, BLUE.filled())),
         )?;
-        let square = |&(x, value, _): &(f64, f64, [f64; 2])| {
+        let square = |&(x, value, _): &Marker| {
             EmptyElement::at((x, value)) + Rectangle::new([(-5, -5), (5, 5)], ORANGE.filled())
         };
         chart.draw_series(balanced.iter().map(square))?;
@@ -297,10 +296,8 @@ pub fn retraining(rows: &[&Retraining]) -> Result<Option<Plot>> {
         )
     };
     let said: Vec<_> = rows.iter().map(said).collect();
-    let alt = format!(
-        "Plot of the test scores by filter, with intervals. {}.",
-        said.join("; ")
-    );
+    let intervals = if has_intervals { ", with intervals" } else { "" };
+    let alt = format!("Plot of the test scores by filter{intervals}. {}.", said.join("; "));
     Ok(Some(Plot { svg, alt }))
 }
 

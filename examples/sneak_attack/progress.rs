@@ -5,6 +5,15 @@ use std::time::{Duration, Instant};
 use heatmap_filter::train::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// A bar for work that is counted in images. It shows on a terminal only.
+pub fn bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::no_length().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg}  {wide_bar}  {pos}/{len}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// The training steps of a whole run: every network, and every re-training of it.
 pub struct Steps {
     bar: ProgressBar,

@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use heatmap_filter::{Fill, Filter, Masking};
-use models::Architecture;
-use ndarray::Array4;
-use tch::Device;
+use models::Network;
+use ndarray::{Array4, Axis};
 
 use crate::classifier;
 use crate::data::Data;
@@ -13,37 +12,45 @@ use crate::progress::Steps;
 use crate::run_folder::RunFolder;
 use crate::summary::{self, Scores};
 
-/// The unfiltered scores, and those of each filter.
-#[allow(clippy::too_many_arguments)]
-pub fn run(
-    options: &Options,
-    architecture: Architecture,
-    device: Device,
-    data: &Data,
-    heatmaps: &Array4<f32>,
-    unfiltered: &Scores,
-    folder: &RunFolder,
-    steps: &mut Steps,
-) -> Result<Vec<summary::Retraining>> {
-    let mut rows = vec![summary::Retraining {
+/// The scores on the images as they are, to compare with.
+pub fn unfiltered(scores: &Scores) -> summary::Retraining {
+    summary::Retraining {
         filter: "unfiltered".to_owned(),
         description: "the images as they are".to_owned(),
-        scores: unfiltered.clone(),
-    }];
-    for &filter in &options.filters {
-        steps.begin(format!("training {architecture} again, {filter}"));
-        let images = filtered(options, data, heatmaps, filter)?;
-        let network = classifier::build(options, architecture, device)?;
-        let checkpoint = folder.checkpoint(architecture, filter.name())?;
-        classifier::train(&network, data, &images, options, &checkpoint, steps)?;
-        let probabilities = classifier::probabilities(&network, &images, options)?;
-        rows.push(summary::Retraining {
-            filter: filter.to_string(),
-            description: describe(filter, options.hottest, data.mean),
-            scores: classifier::test_scores(data, &probabilities, options.seed)?,
-        });
+        scores: scores.clone(),
     }
-    Ok(rows)
+}
+
+/// The scores with one filter.
+pub fn run(
+    options: &Options,
+    network: Network,
+    data: &Data,
+    heatmaps: &Array4<f32>,
+    filter: Filter,
+    folder: &RunFolder,
+    steps: &mut Steps,
+) -> Result<summary::Retraining> {
+    let architecture = network.architecture();
+    steps.begin(format!("training {architecture} again, {filter}"));
+    let images = filtered(options, data, heatmaps, filter)?;
+    let checkpoint = folder.checkpoint(architecture, filter.name())?;
+    classifier::train(&network, data, &images, options, &checkpoint, steps)?;
+    let probabilities = classifier::probabilities(&network, &images, options)?;
+    Ok(summary::Retraining {
+        filter: filter.to_string(),
+        description: describe(filter, options.hottest, data.mean),
+        scores: classifier::test_scores(data, &probabilities, options.seed)?,
+    })
+}
+
+/// Images, by class, whose heatmap is above zero on fewer pixels than the share that counts as hottest.
+pub fn sparse(data: &Data, heatmaps: &Array4<f32>, hottest: f64) -> summary::ByClass {
+    data.by_class(|index| {
+        let heatmap = heatmaps.index_axis(Axis(0), index);
+        let positive = heatmap.iter().filter(|&&value| value > 0.0).count();
+        (positive as f64) < hottest * heatmap.len() as f64
+    })
 }
 
 /// All images, filtered by their heatmaps; what goes is filled with the training images' mean.

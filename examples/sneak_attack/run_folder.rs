@@ -18,44 +18,54 @@ const RUN: &str = "run.txt";
 
 pub struct RunFolder {
     path: PathBuf,
+    command: String,
+    /// Whether what is in the folder is to be gone on with.
+    resume: bool,
 }
 
 impl RunFolder {
-    /// Makes the folder, or goes on in it with `--resume`; a run of other settings is refused.
+    /// Makes the folder and checks that a run of this command line may go there. Nothing in it is changed yet.
     ///
-    /// Without `--resume` the checkpoints of an earlier run in the folder are removed.
-    pub fn open(options: &Options) -> Result<Self> {
-        let folder = Self { path: options.out() };
-        let writable = || format!("the output folder {} cannot be written", folder.path.display());
-        fs::create_dir_all(&folder.path).with_context(writable)?;
+    /// A run of the same settings may be gone on with, or started over: it will come to the same numbers. One of
+    /// other settings is refused unless it may be overwritten.
+    pub fn open(options: &Options, command: String) -> Result<Self> {
+        let folder = Self {
+            path: options.out(),
+            command,
+            resume: options.resume,
+        };
+        fs::create_dir_all(&folder.path)
+            .and_then(|()| tempfile::tempfile_in(&folder.path))
+            .with_context(|| format!("the output folder {} cannot be written", folder.path.display()))?;
         let run = folder.path(RUN);
         let earlier = match fs::read_to_string(&run) {
             Ok(earlier) => Some(earlier.trim_end().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", run.display())),
         };
-        let command = options.command();
         match earlier {
-            Some(earlier) if options.resume && earlier != command => bail!(
-                "--resume: the run in {} has other settings\n  found:    {earlier}\n  expected: {command}",
+            Some(earlier) if earlier != folder.command && !options.overwrite => bail!(
+                "the folder {} holds a run of other settings; choose another --out, or --overwrite it\n  found:    \
+                 {earlier}\n  expected: {}",
+                folder.path.display(),
+                folder.command
+            ),
+            Some(_) if !options.resume => eprintln!(
+                "starting over in {}; --resume would go on with the run there",
                 folder.path.display()
             ),
-            Some(_) if !options.resume => {
-                if !folder.path("summary.json").exists() {
-                    eprintln!(
-                        "starting over in {}, where a run was broken off; --resume goes on with it",
-                        folder.path.display()
-                    );
-                }
-                folder.clear()?;
-            }
             None if options.resume => println!("nothing to resume in {}: starting", folder.path.display()),
             _ => {}
         }
-        folder
-            .write(RUN, |file| writeln!(file, "{command}"))
-            .with_context(writable)?;
         Ok(folder)
+    }
+
+    /// The run begins: unless it goes on with an earlier one, what that one left is removed.
+    pub fn begin(&self) -> Result<()> {
+        if !self.resume {
+            self.clear()?;
+        }
+        self.write_text(RUN, &format!("{}\n", self.command))
     }
 
     /// Removes what an earlier run left and this one would not overwrite.
@@ -65,8 +75,10 @@ impl RunFolder {
         }
         for architecture in Architecture::ALL {
             let folder = self.path(architecture.name());
-            remove(&folder.join("checkpoints"), |path| fs::remove_dir_all(path))?;
-            remove(&folder.join("overlays"), |path| fs::remove_dir_all(path))?;
+            for name in ["checkpoints", "overlays"] {
+                remove(&folder.join(name), |path| fs::remove_dir_all(path))?;
+            }
+            remove(&folder.join("weights.safetensors"), |path| fs::remove_file(path))?;
         }
         Ok(())
     }

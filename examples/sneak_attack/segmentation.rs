@@ -1,5 +1,7 @@
 //! Heatmaps to masks, and how well the masks fit.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use heatmap_seg::Threshold;
 use ndarray::{Array2, Array3, Axis};
@@ -55,7 +57,9 @@ pub struct Outcome {
     pub overlaps: Vec<(usize, Vec<Overlap>)>,
     /// Index in `rows` of the heatmap rule that is best on validation.
     pub shown: usize,
-    masks: Vec<Rule>,
+    /// Groups with a test lesion.
+    pub groups: usize,
+    rules: Vec<Rule>,
 }
 
 impl Outcome {
@@ -68,7 +72,7 @@ impl Outcome {
         seed: u64,
     ) -> Result<(Array2<f32>, Array2<bool>)> {
         let case = case(data, maps, index, seed)?;
-        let mask = self.masks[self.shown].mask(&case)?;
+        let mask = self.rules[self.shown].mask(&case)?;
         Ok((case.heatmap, mask))
     }
 }
@@ -181,6 +185,16 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             high: interval.high,
         })
     };
+    let validation_dice = |rule: usize| -> f64 {
+        validation_overlaps
+            .iter()
+            .map(|(_, overlaps)| overlaps[rule].dice)
+            .sum()
+    };
+    let shown = (0..rules.len())
+        .filter(|&rule| matches!(rules[rule].2, Rule::OfHeatmap(_)))
+        .max_by(|&a, &b| validation_dice(a).total_cmp(&validation_dice(b)))
+        .unwrap_or_default();
     let rows = rules
         .iter()
         .enumerate()
@@ -188,25 +202,17 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             Ok(summary::Segmentation {
                 rule: (*name).to_owned(),
                 baseline: !matches!(rule, Rule::OfHeatmap(_)),
+                chosen: index == shown,
                 description: description.clone(),
                 dice: mean(&|overlap| overlap.dice, index)?,
                 iou: mean(&|overlap| overlap.iou, index)?,
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let validation_dice = |rule: usize| -> f64 {
-        validation_overlaps
-            .iter()
-            .map(|(_, overlaps)| overlaps[rule].dice)
-            .sum()
-    };
-    let shown = (0..rows.len())
-        .filter(|&rule| !rows[rule].baseline)
-        .max_by(|&a, &b| validation_dice(a).total_cmp(&validation_dice(b)))
-        .unwrap_or_default();
     Ok(Outcome {
         rows,
         shown,
+        groups: groups.iter().collect::<HashSet<_>>().len(),
         curve: validation_curve
             .points()
             .iter()
@@ -218,6 +224,6 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             })
             .collect(),
         overlaps: [validation_overlaps, test_overlaps].concat(),
-        masks: rules.into_iter().map(|(_, _, rule)| rule).collect(),
+        rules: rules.into_iter().map(|(_, _, rule)| rule).collect(),
     })
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use gradcam_core::Content;
 use models::Architecture;
-use ndarray::{Array3, Axis};
 
 use crate::data::Data;
 use crate::segmentation::Outcome;
@@ -54,8 +54,10 @@ pub fn network(network: &summary::Network) -> String {
     );
     for row in &network.retraining {
         let scores = &row.scores;
-        let [low, high] = scores.auc_interval;
-        let auc = format!("{:.3} ({low:.3} to {high:.3})", scores.auc);
+        let auc = match scores.auc_interval {
+            Some([low, high]) => format!("{:.3} ({low:.3} to {high:.3})", scores.auc),
+            None => format!("{:.3}", scores.auc),
+        };
         let _ = write!(
             text,
             "\n  {:<16} {auc:<24} {:<20.3} {:.3}",
@@ -65,17 +67,12 @@ pub fn network(network: &summary::Network) -> String {
     text
 }
 
-/// Whether an image's map has nothing positive.
-pub fn is_empty(maps: &Array3<f32>, index: usize) -> bool {
-    maps.index_axis(Axis(0), index).iter().all(|&value| value <= 0.0)
-}
-
 /// A row for each image: what it is, what the classifier made of it, and how each rule's mask fits.
 pub fn images(
     architecture: Architecture,
     data: &Data,
     probabilities: &[f64],
-    maps: &Array3<f32>,
+    contents: &[Content],
     segmentation: &Outcome,
 ) -> Vec<Vec<(String, String)>> {
     (0..data.len())
@@ -88,7 +85,10 @@ pub fn images(
                 ("part".to_owned(), data.part_of(index).to_string()),
                 ("lesion".to_owned(), scan.lesion.to_string()),
                 ("lesion_probability".to_owned(), probabilities[index].to_string()),
-                ("empty_heatmap".to_owned(), is_empty(maps, index).to_string()),
+                (
+                    "flat_heatmap".to_owned(),
+                    (contents[index] != Content::Graded).to_string(),
+                ),
             ];
             let overlaps = segmentation.overlaps.iter().find(|(lesion, _)| *lesion == index);
             for (rule, overlap) in segmentation.rows.iter().zip(overlaps.iter().flat_map(|(_, all)| all)) {

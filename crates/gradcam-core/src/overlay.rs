@@ -24,6 +24,9 @@ use crate::error::CamError;
 
 /// Values in 0..=1 as a grey picture.
 ///
+/// # Shapes
+/// `[H, W]` to a picture W wide and H high.
+///
 /// # Errors
 /// [`CamError::NotInUnitRange`] for a value outside or NaN, [`CamError::TooLarge`].
 pub fn grey(values: ArrayView2<'_, f32>) -> Result<RgbImage, CamError> {
@@ -32,6 +35,9 @@ pub fn grey(values: ArrayView2<'_, f32>) -> Result<RgbImage, CamError> {
 
 /// A heatmap as a picture.
 ///
+/// # Shapes
+/// `[H, W]` to a picture W wide and H high.
+///
 /// # Errors
 /// [`CamError::NotInUnitRange`] for a value outside 0..=1 or NaN, [`CamError::TooLarge`].
 pub fn heatmap_picture(heatmap: ArrayView2<'_, f32>, colours: ColourMap) -> Result<RgbImage, CamError> {
@@ -39,6 +45,9 @@ pub fn heatmap_picture(heatmap: ArrayView2<'_, f32>, colours: ColourMap) -> Resu
 }
 
 /// A heatmap laid over a picture: `(1 - alpha) picture + alpha colour`.
+///
+/// # Shapes
+/// The heatmap is `[H, W]`, the picture W wide and H high.
 ///
 /// # Errors
 /// [`CamError::PictureSize`] unless both have the same rows and columns, [`CamError::Alpha`]
@@ -65,6 +74,9 @@ pub fn overlay(
 /// A pixel is on the boundary when it is in the mask and fewer than `thickness` steps (up, down,
 /// left, right) within the mask lead to one that has a neighbour outside. Outside the picture is outside
 /// the mask, so a mask that is everything has its outline along the picture's edge.
+///
+/// # Shapes
+/// The mask is `[H, W]`, the picture W wide and H high.
 ///
 /// # Errors
 /// [`CamError::PictureSize`] unless both have the same rows and columns.

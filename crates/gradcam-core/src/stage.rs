@@ -107,6 +107,9 @@ impl<'a> Stages<'a> {
 
     /// The output of the whole network. Whether a graph is built is the caller's gradient mode.
     ///
+    /// # Shapes
+    /// What the first stage takes, `[N, C, H, W]` or `[N, C, D, H, W]`, to the logits `[N, K]`.
+    ///
     /// # Errors
     /// [`CamError::Stage`].
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
@@ -116,6 +119,9 @@ impl<'a> Stages<'a> {
     /// The output of the stages after `layer` for what `layer` puts out, or might have put out.
     /// Whether a graph is built is the caller's gradient mode.
     ///
+    /// # Shapes
+    /// The layer's output, such as `[N, C, h, w]`, to the logits `[N, K]`.
+    ///
     /// # Errors
     /// [`CamError::UnknownLayer`], [`CamError::Stage`].
     pub fn forward_from(&self, layer: &str, activations: &Tensor) -> Result<Tensor, CamError> {
@@ -124,6 +130,9 @@ impl<'a> Stages<'a> {
     }
 
     /// What each stage puts out: its name and the shape. Runs the network once, without a graph.
+    ///
+    /// # Shapes
+    /// `input` as the first stage takes it, `[N, C, H, W]` or `[N, C, D, H, W]`.
     ///
     /// # Errors
     /// [`CamError::Stage`].

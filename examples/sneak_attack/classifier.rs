@@ -45,7 +45,7 @@ pub fn train(
     steps: &mut Steps,
 ) -> Result<Training> {
     let settings = TrainSettings::default()
-        .with_epochs(options.epochs)
+        .with_epochs(options.epochs())
         .with_batch(options.batch())
         .with_learning_rate(options.learning_rate())
         .with_seed(options.seed);
@@ -71,16 +71,24 @@ pub fn train(
     Ok(training)
 }
 
-/// The probability of a lesion for every image, in the data's order.
+/// The probability of a lesion for every image, in the data's order: the mean over the image and its mirror image,
+/// both of which the network was trained on.
 pub fn probabilities(network: &Network, images: &Array4<f32>, options: &Options) -> Result<Vec<f64>> {
     let forward = |x: &Tensor, train| network.forward_t(&network.input().prepare(x)?, train);
     let classifier = Classifier {
         forward: &forward,
         variables: network.variables(),
     };
-    Ok(lesion_column(
-        predict(classifier, &tensor(images.view())?, options.batch())?.view(),
-    ))
+    let images = tensor(images.view())?;
+    let view = |images: &Tensor| -> Result<Vec<f64>> {
+        Ok(lesion_column(predict(classifier, images, options.batch())?.view()))
+    };
+    let (straight, mirrored) = (view(&images)?, view(&images.f_flip([3])?)?);
+    Ok(straight
+        .iter()
+        .zip(mirrored)
+        .map(|(one, other)| (one + other) / 2.0)
+        .collect())
 }
 
 fn lesion_column(probabilities: ArrayView2<'_, f32>) -> Vec<f64> {

@@ -77,7 +77,7 @@ fn run(options: &Options) -> Result<()> {
         options,
         device,
         folder,
-        steps: Steps::new(trainings, options.epochs),
+        steps: Steps::new(trainings, options.epochs()),
         summary: Summary {
             command,
             data: data.summary(),

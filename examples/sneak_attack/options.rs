@@ -34,9 +34,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 
-    /// Passes over the training images
-    #[arg(long, default_value_t = 8, value_parser = positive)]
-    pub epochs: usize,
+    /// Passes over the training images [default: 10; phantoms: 8]
+    #[arg(long, value_parser = positive)]
+    pub epochs: Option<usize>,
 
     /// Side of the square that images are resized to, in pixels [default: 224; phantoms: 128]
     #[arg(long, value_name = "PIXELS", value_parser = positive)]
@@ -145,6 +145,13 @@ impl Options {
         })
     }
 
+    pub fn epochs(&self) -> usize {
+        self.epochs.unwrap_or(match self.data {
+            Some(_) => 10,
+            None => 8,
+        })
+    }
+
     pub fn batch(&self) -> usize {
         self.batch.unwrap_or(match self.data {
             Some(_) => 16,
@@ -192,7 +199,7 @@ impl Options {
         if let Some(weights) = &self.weights {
             add("weights", weights.display().to_string());
         }
-        add("epochs", self.epochs.to_string());
+        add("epochs", self.epochs().to_string());
         add("image-size", self.image_size().to_string());
         add("batch", self.batch().to_string());
         add("learning-rate", self.learning_rate().to_string());

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{CamError, Values};
 use crate::stage::{self, Stages};
-use crate::target::{self, Target};
+use crate::target::{Resolved, Target};
 
 /// What one layer put out.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl Stages<'_> {
     /// and no variable's gradient is touched.
     ///
     /// # Shapes
-    /// `input` has the samples on its first axis; the last stage puts out `[N, classes]`.
+    /// `input` has the samples on its first axis; the last stage puts out `[N, classes]`, that of a
+    /// segmentation network `[N, classes, H, W]` or `[N, classes, D, H, W]`.
     ///
     /// # Errors
     /// [`CamError::NoLayers`], [`CamError::UnknownLayer`], [`CamError::EmptyBatch`],
@@ -96,7 +97,7 @@ impl Stages<'_> {
             }
         }
         let shape = x.size();
-        if shape.len() != 2 || shape[0] != batch || shape[1] < 1 {
+        if !matches!(shape.len(), 2 | 4 | 5) || shape[0] != batch || shape.contains(&0) {
             return Err(CamError::Logits { shape, batch });
         }
         let logits = x.f_detach()?;
@@ -116,7 +117,7 @@ impl Capture {
         self.layers.iter().map(|layer| layer.name.as_str())
     }
 
-    /// The logits `[N, classes]`, outside the graph.
+    /// The logits, `[N, classes]` or with axes of space, outside the graph.
     pub fn logits(&self) -> &Tensor {
         &self.logits
     }
@@ -134,7 +135,7 @@ impl Capture {
         Ok(&self.layers[self.position(layer)?].activations)
     }
 
-    /// The gradients of each sample's target logit at every captured layer.
+    /// The gradients of each sample's target at every captured layer.
     ///
     /// May be called again with other targets; the forward pass is not run again. The backward
     /// pass ends at the earliest layer and leaves every variable's gradient as it was.
@@ -143,10 +144,10 @@ impl Capture {
     /// `targets` holds one target for each sample.
     ///
     /// # Errors
-    /// [`CamError::TargetCount`], [`CamError::Class`], [`CamError::Disconnected`] for a layer that
-    /// the logits do not depend on, and [`CamError::NonFinite`].
+    /// [`CamError::TargetCount`] and the errors of each kind of target, [`CamError::Disconnected`]
+    /// for a layer that the targets do not depend on, and [`CamError::NonFinite`].
     pub fn gradients(&self, targets: &[Target]) -> Result<Gradients<'_>, CamError> {
-        let classes = target::classes(targets, &self.logits)?;
+        let resolved = Resolved::new(targets, &self.logits)?;
         let disconnected = |layer: &Layer| CamError::Disconnected {
             layer: layer.name.clone(),
         };
@@ -157,8 +158,14 @@ impl Capture {
         }
         let nodes: Vec<&Tensor> = self.layers.iter().map(|layer| &layer.node).collect();
         let _no_grad = tch::no_grad_guard();
-        let score = tch::with_grad(|| target::score(&classes, &self.output))?;
-        let gradients = Tensor::f_run_backward(&[score], &nodes, true, false)?;
+        // No sample's score depends on another sample, so the gradient of the sum at a sample is
+        // that of its own score.
+        let scores = tch::with_grad(|| resolved.scores(&self.output))?;
+        if let (false, Some(layer)) = (scores.requires_grad(), self.layers.last()) {
+            return Err(disconnected(layer));
+        }
+        let sum = tch::with_grad(|| scores.f_sum(Kind::Float))?;
+        let gradients = Tensor::f_run_backward(&[sum], &nodes, true, false)?;
         for (layer, gradient) in self.layers.iter().zip(&gradients) {
             if !gradient.defined() {
                 return Err(disconnected(layer));
@@ -167,7 +174,7 @@ impl Capture {
         }
         Ok(Gradients {
             capture: self,
-            classes,
+            classes: resolved.classes(),
             gradients,
         })
     }
@@ -182,17 +189,17 @@ impl Capture {
     }
 }
 
-/// The gradients of each sample's target logit at every layer of a [`Capture`].
+/// The gradients of each sample's target at every layer of a [`Capture`].
 #[derive(Debug)]
 pub struct Gradients<'c> {
     capture: &'c Capture,
-    classes: Vec<i64>,
+    classes: Vec<Option<i64>>,
     gradients: Vec<Tensor>,
 }
 
 impl Gradients<'_> {
-    /// The class whose logit was differentiated, for each sample.
-    pub fn classes(&self) -> &[i64] {
+    /// The class that each sample's target is about; `None` for a function of one's own.
+    pub fn classes(&self) -> &[Option<i64>] {
         &self.classes
     }
 
@@ -232,7 +239,7 @@ impl<'c> AtLayer<'c> {
         self.activations
     }
 
-    /// The gradients of each sample's target logit there.
+    /// The gradients of each sample's target there.
     pub fn gradients(&self) -> &'c Tensor {
         self.gradients
     }

@@ -36,8 +36,8 @@ pub enum CamError {
         /// The input's shape.
         shape: Vec<i64>,
     },
-    /// The last stage does not put out one row of logits for each sample.
-    #[error("the network puts out {shape:?}; expected [{batch}, classes]")]
+    /// The last stage does not put out logits for each sample.
+    #[error("the network puts out {shape:?}; expected [{batch}, classes], or also the axes of space")]
     Logits {
         /// The output's shape.
         shape: Vec<i64>,
@@ -61,6 +61,67 @@ pub enum CamError {
         class: i64,
         /// The number of classes.
         classes: i64,
+    },
+    /// A rank that the network has too few classes for.
+    #[error("rank {rank} was asked for in sample {sample}, but there are {classes} classes, ranked from 0")]
+    Rank {
+        /// The sample.
+        sample: usize,
+        /// The rank asked for.
+        rank: i64,
+        /// The number of classes.
+        classes: i64,
+    },
+    /// A probability or a contrast of something other than a class.
+    #[error(
+        "the target of sample {sample} is built on one that names no class; expected a class, a rank or the predicted class"
+    )]
+    NoClassNamed {
+        /// The sample.
+        sample: usize,
+    },
+    /// A contrast to no class, or of no finite strength.
+    #[error(
+        "the target of sample {sample} is a contrast to {classes} classes with strength {strength}; expected 1 or more, \
+         and a finite strength"
+    )]
+    NoClassesToCompare {
+        /// The sample.
+        sample: usize,
+        /// The number of classes.
+        classes: usize,
+        /// The strength given.
+        strength: f64,
+    },
+    /// A region that does not lie on the network's output.
+    #[error(
+        "the region of sample {sample} has shape {region:?}, the network's output for a class {output:?}; expected the same"
+    )]
+    Region {
+        /// The sample.
+        sample: usize,
+        /// The region's shape.
+        region: Vec<i64>,
+        /// The output's places; empty for a classifier.
+        output: Vec<i64>,
+    },
+    /// A class asked of a network that puts out a logit for every place.
+    #[error(
+        "the network puts out {places:?} logits for each class; the target of sample {sample} needs a region of them"
+    )]
+    NeedsRegion {
+        /// The sample.
+        sample: usize,
+        /// The output's places.
+        places: Vec<i64>,
+    },
+    /// A function that does not give one score for each sample.
+    #[error("a target's function gave scores of shape {found:?}; expected [{expected}]")]
+    ScoreShape {
+        /// The shape it gave.
+        found: Vec<i64>,
+        /// The number of samples.
+        expected: i64,
     },
     /// The layer's activations are no feature maps.
     #[error("layer `{layer}` puts out {shape:?}; expected [{batch}, C, H, W] or [{batch}, C, D, H, W], no axis empty")]

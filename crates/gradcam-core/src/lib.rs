@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `stage.rs` | [`Stage`], [`Stages`], [`last_spatial`] |
 //! | `capture.rs` | [`Capture`], [`Gradients`], [`AtLayer`] |
-//! | `target.rs` | [`Target`] |
+//! | `target.rs` | [`Target`], [`Score`] |
 //! | `grad_cam.rs` | one method |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
 //! | `kernel.rs`, `parallelism.rs` | the same on arrays |
@@ -67,7 +67,7 @@ pub use random_cam::random_cam;
 #[cfg(feature = "torch")]
 pub use stage::{Stage, Stages, last_spatial};
 #[cfg(feature = "torch")]
-pub use target::Target;
+pub use target::{Score, Target};
 
 #[cfg(all(doctest, feature = "torch"))]
 #[doc = include_str!("../README.md")]

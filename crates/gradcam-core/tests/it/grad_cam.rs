@@ -68,8 +68,13 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
             let batch = maps(&stages, &input, layer, &targets);
             let size: Vec<i64> = input.size()[2..].to_vec();
             let heat = batch.heatmaps(&size).unwrap();
-            for (sample, target) in (0i64..).zip(targets) {
-                let single = maps(&stages, &input.narrow(0, sample, 1), layer, &[target]);
+            for (sample, target) in (0i64..).zip(&targets) {
+                let single = maps(
+                    &stages,
+                    &input.narrow(0, sample, 1),
+                    layer,
+                    std::slice::from_ref(target),
+                );
                 let difference = largest_difference(&batch.tensor().narrow(0, sample, 1), single.tensor());
                 assert!(difference < 1e-6, "{layer} {sample}: {difference}");
                 let single = single.heatmaps(&size).unwrap();
@@ -87,9 +92,14 @@ fn a_map_without_anything_positive_is_zero_and_flagged() {
         Stage::new("against", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)?.f_neg()),
     ])
     .unwrap();
-    let heat = maps(&net, &normal(&[2, 1, 4, 4], 1), "image", &[Target::Class(0); 2])
-        .heatmaps(&[8, 8])
-        .unwrap();
+    let heat = maps(
+        &net,
+        &normal(&[2, 1, 4, 4], 1),
+        "image",
+        &[const { Target::Class(0) }; 2],
+    )
+    .heatmaps(&[8, 8])
+    .unwrap();
     assert_eq!(heat.contents(), [Content::Zero; 2]);
     assert_eq!(heat.tensor().abs().max().double_value(&[]), 0.0);
 }

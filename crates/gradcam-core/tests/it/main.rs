@@ -11,6 +11,8 @@ mod overlay;
 mod random_cam;
 #[cfg(feature = "torch")]
 mod small_net;
+#[cfg(feature = "torch")]
+mod target;
 
 /// Settings and results can be handed between threads.
 #[test]

@@ -16,6 +16,7 @@ mod options;
 mod pictures;
 mod plots;
 mod progress;
+mod readings;
 mod report;
 mod retraining;
 mod run_folder;

@@ -150,7 +150,7 @@ impl Run<'_> {
         let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch())?;
         let (heatmaps, contents) = heatmaps::to_images(&maps, options.image_size())?;
         let segmentation = segmentation::score(data, &maps, options.seed)?;
-        let pictures = pictures::write(options, architecture, data, &maps, &segmentation, folder)?;
+        let pictures = pictures::write(architecture, data, &maps, &segmentation, folder)?;
         self.images.extend(table::images(
             architecture,
             data,

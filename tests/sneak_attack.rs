@@ -80,7 +80,7 @@ impl Folder {
         self.root.path().join(name)
     }
 
-    /// A short run into the folder `out`; `more` takes the place of what it names too.
+    /// A short run into the folder `out`, with `more` options, which replace the usual ones of the same names.
     fn command(&self, out: &str, more: &[&str]) -> Command {
         let (data, out) = (self.data().display().to_string(), self.out(out).display().to_string());
         let usual = [
@@ -148,6 +148,28 @@ fn assert_same(one: &Path, other: &Path) {
     for ((name, one), (_, other)) in results(one).iter().zip(results(other)) {
         assert!(*one == other, "{name} differs");
     }
+}
+
+/// Runs until the first file of more than a megabyte, in the middle of which the run is killed.
+fn kill_while_it_writes(command: &Command) {
+    let killed = Command::new("sh")
+        .args(["-c", "ulimit -c 0; ulimit -f 1000; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .unwrap();
+    assert_eq!(killed.status.code(), None, "it was not killed: {killed:?}");
+}
+
+/// The names of the unfinished files in a run's folder.
+fn unfinished(out: &Path) -> Vec<String> {
+    ["", "resnet18", "resnet18/checkpoints"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(out.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("unfinished"))
+        .collect()
 }
 
 fn is_score(value: &Value) -> bool {
@@ -264,8 +286,12 @@ fn it_writes_what_it_promises_and_the_same_again() {
 fn killed_and_resumed_it_ends_with_the_same_numbers() {
     let folder = Folder::new();
     succeeded(&folder.run("whole", &[]));
-    // Killed as soon as this training has left its first checkpoint.
-    for training in ["unfiltered", "remove-hottest"] {
+    // Killed as soon as this training has left its first checkpoint, and again in the middle of the next large file:
+    // the second checkpoint, or the weights, which are written again when the first training is found finished.
+    for (training, torn) in [
+        ("unfiltered", heatmap_filter::train::TEMPORARY_PREFIX),
+        ("remove-hottest", models::TEMPORARY_PREFIX),
+    ] {
         let mut run = folder.command(training, &[]).stdout(Stdio::null()).spawn().unwrap();
         let checkpoint = folder
             .out(training)
@@ -283,8 +309,12 @@ fn killed_and_resumed_it_ends_with_the_same_numbers() {
             folder.out(training).join("report.html").exists(),
             training != "unfiltered"
         );
+        kill_while_it_writes(&folder.command(training, &["--resume"]));
+        let left = unfinished(&folder.out(training));
+        assert!(left.len() == 1 && left[0].starts_with(torn), "{left:?}");
         let said = succeeded(&folder.run(training, &["--resume"]));
         assert!(said.contains("of 2 epochs were done before"), "{said}");
+        assert_eq!(unfinished(&folder.out(training)), [""; 0]);
         assert_same(&folder.out("whole"), &folder.out(training));
     }
     // A finished run trains nothing again, and other settings are refused.

@@ -8,7 +8,7 @@ use models::{Architecture, Head, Network, NetworkConfig};
 use ndarray::{Array4, ArrayView2};
 use scan_data::Part;
 use seg_metrics::{Bootstrap, Confusion, MetricError, roc_auc};
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::data::{Data, tensor};
 use crate::options::Options;
@@ -35,6 +35,11 @@ pub fn build(options: &Options, architecture: Architecture, device: Device) -> R
     Ok((network, head_replaced))
 }
 
+/// A network as the trainer sees it: from grey images to logits, in training mode or not.
+fn forward(network: &Network) -> impl Fn(&Tensor, bool) -> Result<Tensor, TchError> {
+    |images, train| network.forward_t(&network.input().prepare(images)?, train)
+}
+
 /// Trains a network on images laid out like the data's own.
 pub fn train(
     network: &Network,
@@ -51,7 +56,7 @@ pub fn train(
         .with_seed(options.seed);
     let part = |part| tensor(data.slice(images, part));
     let (training, validation) = (part(Part::Train)?, part(Part::Validation)?);
-    let forward = |x: &Tensor, train| network.forward_t(&network.input().prepare(x)?, train);
+    let forward = forward(network);
     let examples = |images, part| Examples {
         images,
         labels: &data.labels[data.range(part)],
@@ -74,7 +79,7 @@ pub fn train(
 /// The probability of a lesion for every image, in the data's order: the mean over the image and its mirror image,
 /// both of which the network was trained on.
 pub fn probabilities(network: &Network, images: &Array4<f32>, options: &Options) -> Result<Vec<f64>> {
-    let forward = |x: &Tensor, train| network.forward_t(&network.input().prepare(x)?, train);
+    let forward = forward(network);
     let classifier = Classifier {
         forward: &forward,
         variables: network.variables(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use ndarray::{Array4, ArrayView4, s};
-use scan_data::{BatchSpec, Dataset, Part, Phantoms, ReadOptions, Scan, Split, batch};
+use scan_data::{BatchSpec, Dataset, Part, Phantoms, ReadOptions, Scan, Split, SplitCounts, batch};
 use tch::Tensor;
 
 use crate::options::Options;
@@ -21,7 +21,7 @@ const SHARES: [f64; 3] = [0.6, 0.2, 0.2];
 /// The scans, in the order training, validation, test, and the same as the network's input.
 pub struct Data {
     pub dataset: Dataset,
-    pub parts: Vec<summary::Part>,
+    pub counts: SplitCounts,
     /// Indices of the data set's scans, part after part.
     order: Vec<usize>,
     ranges: [Range<usize>; 3],
@@ -54,12 +54,6 @@ impl Data {
             }
         };
         let split = Split::by_group(&dataset.scans, SHARES, options.seed)?;
-        let parts = split.counts(&dataset.scans).parts.map(|counts| summary::Part {
-            part: counts.part.to_string(),
-            lesion: counts.lesion,
-            normal: counts.normal,
-            groups: counts.groups,
-        });
         let order: Vec<usize> = Part::ALL.iter().flat_map(|&part| split.part(part).to_vec()).collect();
         let (train, validation) = (split.train.len(), split.validation.len());
         let size = options.image_size();
@@ -70,7 +64,7 @@ impl Data {
             .mean()
             .unwrap_or_default() as f32;
         Ok(Self {
-            parts: parts.to_vec(),
+            counts: split.counts(&dataset.scans),
             ranges: [0..train, train..train + validation, train + validation..order.len()],
             labels: order.iter().map(|&i| i64::from(dataset.scans[i].lesion)).collect(),
             order,
@@ -128,21 +122,24 @@ impl Data {
     }
 
     pub fn summary(&self) -> summary::Data {
+        let parts = self.counts.parts.map(|counts| summary::Part {
+            part: counts.part.to_string(),
+            lesion: counts.lesion,
+            normal: counts.normal,
+            groups: counts.groups,
+        });
+        // The errors name their files.
+        let faults = self.dataset.faults.iter().map(|fault| describe(&fault.error));
         summary::Data {
             name: self.dataset.name.clone(),
             layout: self
                 .dataset
                 .layout
                 .map_or("synthetic phantoms".to_owned(), |layout| layout.to_string()),
-            parts: self.parts.clone(),
+            parts: parts.to_vec(),
             notes: self.dataset.notes.clone(),
-            faults: self.faults(),
+            faults: faults.collect(),
         }
-    }
-
-    /// A line for each image that could not be used. The errors name their files.
-    pub fn faults(&self) -> Vec<String> {
-        self.dataset.faults.iter().map(|fault| describe(&fault.error)).collect()
     }
 }
 

@@ -78,7 +78,9 @@ pub fn grad_cam(network: &Network, images: &Array4<f32>, layer: &str, batch: usi
                 .to_array()?
                 .into_dimensionality::<Ix3>()?,
         );
+        bar.inc(part.size()[0] as u64);
     }
+    bar.finish_and_clear();
     let views: Vec<_> = maps.iter().map(|maps| maps.view()).collect();
     Ok(ndarray::concatenate(Axis(0), &views)?)
 }

@@ -16,6 +16,7 @@ mod options;
 mod pictures;
 mod plots;
 mod progress;
+mod readings;
 mod report;
 mod retraining;
 mod run_folder;
@@ -34,7 +35,7 @@ use tch::Device;
 use crate::data::Data;
 use crate::options::Options;
 use crate::progress::Steps;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{METRICS, REPORT, RunFolder, SUMMARY};
 use crate::summary::Summary;
 
 fn main() -> ExitCode {
@@ -99,7 +100,7 @@ fn run(options: &Options) -> Result<()> {
             println!("  {fault}");
         }
     }
-    println!("\nThe report is {}", run.folder.path("report.html").display());
+    println!("\nThe report is {}", run.folder.path(REPORT).display());
     Ok(())
 }
 
@@ -141,7 +142,7 @@ impl Run<'_> {
         self.steps.begin(format!("training {architecture}"));
         let checkpoint = folder.checkpoint(architecture, "unfiltered")?;
         let training = classifier::train(&network, data, &data.images, options, &checkpoint, &mut self.steps)?;
-        network.save(folder.network(architecture)?.join("weights.safetensors"))?;
+        network.save(folder.weights(architecture)?)?;
         let probabilities = classifier::probabilities(&network, &data.images, options)?;
         let test = classifier::test_scores(data, &probabilities, options.seed)?;
 
@@ -149,7 +150,7 @@ impl Run<'_> {
         let maps = heatmaps::grad_cam(&network, &data.images, &layer, options.batch())?;
         let (heatmaps, contents) = heatmaps::to_images(&maps, options.image_size())?;
         let segmentation = segmentation::score(data, &maps, options.seed)?;
-        let pictures = pictures::write(options, architecture, data, &maps, &segmentation, folder)?;
+        let pictures = pictures::write(architecture, data, &maps, &segmentation, folder)?;
         self.images.extend(table::images(
             architecture,
             data,
@@ -200,9 +201,9 @@ impl Run<'_> {
     }
 
     fn write(&self) -> Result<()> {
-        self.folder.write_json("summary.json", &self.summary)?;
-        self.folder.write_csv("metrics.csv", &self.images)?;
+        self.folder.write_json(SUMMARY, &self.summary)?;
+        self.folder.write_csv(METRICS, &self.images)?;
         let report = report::render(&self.summary, &self.pictures)?;
-        self.folder.write_text("report.html", &report)
+        self.folder.write_text(REPORT, &report)
     }
 }

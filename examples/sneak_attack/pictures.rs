@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use scan_data::Part;
 
 use crate::data::Data;
-use crate::options::Options;
 use crate::report::Picture;
 use crate::run_folder::RunFolder;
 use crate::segmentation::Outcome;
@@ -24,7 +23,6 @@ const SEGMENTATION: Rgb<u8> = Rgb([255, 64, 160]);
 /// Writes a picture of every test lesion and returns some for the report: the best, the worst, and
 /// those evenly between them by Dice.
 pub fn write(
-    options: &Options,
     architecture: Architecture,
     data: &Data,
     maps: &Array3<f32>,
@@ -36,7 +34,7 @@ pub fn write(
         .overlaps
         .iter()
         .filter(|(index, _)| data.part_of(*index) == Part::Test)
-        .map(|(index, overlaps)| (*index, overlaps[segmentation.shown].dice))
+        .map(|(index, overlaps)| (*index, overlaps[segmentation.chosen].dice))
         .collect();
     lesions.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let count = lesions.len();
@@ -54,7 +52,7 @@ pub fn write(
         .enumerate()
         .map(|(place, (&(index, dice), name))| {
             let scan = data.scan(index);
-            let (heatmap, mask) = segmentation.picture(data, maps, index, options.seed)?;
+            let (heatmap, mask) = segmentation.picture(data, maps, index)?;
             let picture = draw(
                 &scan.image,
                 &scan.mask,

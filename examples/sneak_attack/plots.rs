@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
-use crate::summary::{Network, Retraining};
+use crate::summary::{CurvePoint, Network, Retraining};
 
 /// A drawing and what it says, for readers who do not see it.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,8 @@ const FONT: &str = "sans-serif";
 /// Plotters writes a size of `n / 1.24` pixels for a font of size `n`.
 const FONT_SIZE: i32 = 17;
 const LINE_HEIGHT: i32 = 18;
+/// Where the middle of the key lies, above the plot.
+const KEY_HEIGHT: i32 = 14;
 
 /// Mean Dice against the threshold, on the validation and the test lesions, beside the baselines.
 ///
@@ -39,7 +41,7 @@ pub fn threshold_curve(network: &Network) -> Result<Option<Plot>> {
     const HEIGHT: i32 = 390;
     const LABELS: i32 = 160;
 
-    let points = |value: fn(&crate::summary::CurvePoint) -> f64| -> Vec<(f64, f64)> {
+    let points = |value: fn(&CurvePoint) -> f64| -> Vec<(f64, f64)> {
         let mut points: Vec<_> = network
             .curve
             .iter()
@@ -128,32 +130,18 @@ pub fn threshold_curve(network: &Network) -> Result<Option<Plot>> {
             put(&root, &label, (centre, y - 3), INK, HPos::Center, VPos::Bottom)?;
         }
 
-        let key_height = 14;
         let key = [
-            PathElement::new([(66, key_height), (98, key_height)], BLUE.stroke_width(3)),
-            PathElement::new([(150, key_height), (162, key_height)], ORANGE.stroke_width(2)),
-            PathElement::new([(170, key_height), (182, key_height)], ORANGE.stroke_width(2)),
+            PathElement::new([(66, KEY_HEIGHT), (98, KEY_HEIGHT)], BLUE.stroke_width(3)),
+            PathElement::new([(150, KEY_HEIGHT), (162, KEY_HEIGHT)], ORANGE.stroke_width(2)),
+            PathElement::new([(170, KEY_HEIGHT), (182, KEY_HEIGHT)], ORANGE.stroke_width(2)),
         ];
         for line in &key {
             root.draw(line)?;
         }
-        put(&root, "test", (105, key_height), INK, HPos::Left, VPos::Center)?;
-        put(&root, "validation", (189, key_height), INK, HPos::Left, VPos::Center)?;
+        put(&root, "test", (105, KEY_HEIGHT), INK, HPos::Left, VPos::Center)?;
+        put(&root, "validation", (189, KEY_HEIGHT), INK, HPos::Left, VPos::Center)?;
         if !baselines.is_empty() {
-            for start in [285, 292, 299, 306] {
-                root.draw(&PathElement::new(
-                    [(start, key_height), (start + 3, key_height)],
-                    GREY.stroke_width(1),
-                ))?;
-            }
-            put(
-                &root,
-                "trivial baselines (test)",
-                (316, key_height),
-                INK,
-                HPos::Left,
-                VPos::Center,
-            )?;
+            dashed_key(&root, "trivial baselines (test)", 285)?;
         }
         label_lines(&root, &chart, &baselines, WIDTH - LABELS)?;
         root.present()?;
@@ -261,28 +249,21 @@ pub fn retraining(rows: &[Retraining]) -> Result<Option<Plot>> {
             put(&root, &plain(&row.filter), (x, y + 9), INK, HPos::Center, VPos::Top)?;
         }
 
-        let key_height = 14;
-        root.draw(&Circle::new((72, key_height), 6, BLUE.filled()))?;
-        put(&root, "AUC", (84, key_height), INK, HPos::Left, VPos::Center)?;
+        root.draw(&Circle::new((72, KEY_HEIGHT), 6, BLUE.filled()))?;
+        put(&root, "AUC", (84, KEY_HEIGHT), INK, HPos::Left, VPos::Center)?;
         root.draw(&Rectangle::new(
-            [(139, key_height - 5), (149, key_height + 5)],
+            [(139, KEY_HEIGHT - 5), (149, KEY_HEIGHT + 5)],
             ORANGE.filled(),
         ))?;
         put(
             &root,
             "balanced accuracy",
-            (156, key_height),
+            (156, KEY_HEIGHT),
             INK,
             HPos::Left,
             VPos::Center,
         )?;
-        for start in [305, 312, 319, 326] {
-            root.draw(&PathElement::new(
-                [(start, key_height), (start + 3, key_height)],
-                GREY.stroke_width(1),
-            ))?;
-        }
-        put(&root, "chance", (336, key_height), INK, HPos::Left, VPos::Center)?;
+        dashed_key(&root, "chance", 305)?;
         root.present()?;
     }
 
@@ -317,6 +298,17 @@ fn put(area: &Area, words: &str, at: (i32, i32), colour: RGBColor, across: HPos,
         text(colour).pos(Pos::new(across, down)),
     ))?;
     Ok(())
+}
+
+/// The key of the level dashed lines, from `left` on.
+fn dashed_key(area: &Area, words: &str, left: i32) -> Result<()> {
+    for start in [left, left + 7, left + 14, left + 21] {
+        area.draw(&PathElement::new(
+            [(start, KEY_HEIGHT), (start + 3, KEY_HEIGHT)],
+            GREY.stroke_width(1),
+        ))?;
+    }
+    put(area, words, (left + 31, KEY_HEIGHT), INK, HPos::Left, VPos::Center)
 }
 
 /// Names horizontal lines to the right of the plot at `edge`, moved apart where they would overlap.

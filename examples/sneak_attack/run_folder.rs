@@ -15,6 +15,20 @@ use crate::options::Options;
 
 /// The command line of the run in a folder.
 const RUN: &str = "run.txt";
+/// Everything that was found, for programs.
+pub const SUMMARY: &str = "summary.json";
+/// A row for each image.
+pub const METRICS: &str = "metrics.csv";
+/// Everything that was found, for readers.
+pub const REPORT: &str = "report.html";
+
+const WEIGHTS: &str = "weights.safetensors";
+const OVERLAYS: &str = "overlays";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// How the name of a file begins that is not finished. The crates that write weights and checkpoints have prefixes of
+/// their own.
+const TEMPORARY_PREFIX: &str = ".sneak-attack-unfinished-";
 
 pub struct RunFolder {
     path: PathBuf,
@@ -60,8 +74,10 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The run begins: unless it goes on with an earlier one, what that one left is removed.
+    /// The run begins: unless it goes on with an earlier one, what that one left is removed, and in any case what it
+    /// left unfinished.
     pub fn begin(&self) -> Result<()> {
+        self.sweep()?;
         if !self.resume {
             self.clear()?;
         }
@@ -70,15 +86,26 @@ impl RunFolder {
 
     /// Removes what an earlier run left and this one would not overwrite.
     fn clear(&self) -> Result<()> {
-        for name in ["summary.json", "metrics.csv", "report.html"] {
+        for name in [SUMMARY, METRICS, REPORT] {
             remove(&self.path(name), |path| fs::remove_file(path))?;
         }
         for architecture in Architecture::ALL {
             let folder = self.path(architecture.name());
-            for name in ["checkpoints", "overlays"] {
+            for name in [CHECKPOINTS, OVERLAYS] {
                 remove(&folder.join(name), |path| fs::remove_dir_all(path))?;
             }
-            remove(&folder.join("weights.safetensors"), |path| fs::remove_file(path))?;
+            remove(&folder.join(WEIGHTS), |path| fs::remove_file(path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files that a run was writing when it was killed.
+    fn sweep(&self) -> Result<()> {
+        sweep(&self.path, TEMPORARY_PREFIX)?;
+        for architecture in Architecture::ALL {
+            let folder = self.path(architecture.name());
+            sweep(&folder, models::TEMPORARY_PREFIX)?;
+            sweep(&folder.join(CHECKPOINTS), heatmap_filter::train::TEMPORARY_PREFIX)?;
         }
         Ok(())
     }
@@ -87,22 +114,23 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// A network's own folder.
-    pub fn network(&self, architecture: Architecture) -> Result<PathBuf> {
-        self.folder(architecture, None)
+    /// Where a network's weights go.
+    pub fn weights(&self, architecture: Architecture) -> Result<PathBuf> {
+        Ok(self.folder(architecture, None)?.join(WEIGHTS))
     }
 
     /// Where a network's pictures go.
     pub fn overlays(&self, architecture: Architecture) -> Result<PathBuf> {
-        self.folder(architecture, Some("overlays"))
+        self.folder(architecture, Some(OVERLAYS))
     }
 
     /// Where the state of one of a network's trainings is kept.
     pub fn checkpoint(&self, architecture: Architecture, training: &str) -> Result<PathBuf> {
-        let folder = self.folder(architecture, Some("checkpoints"))?;
+        let folder = self.folder(architecture, Some(CHECKPOINTS))?;
         Ok(folder.join(format!("{training}.safetensors")))
     }
 
+    /// A network's own folder, or one of this name in it.
     fn folder(&self, architecture: Architecture, name: Option<&str>) -> Result<PathBuf> {
         let mut folder = self.path(architecture.name());
         folder.extend(name);
@@ -149,6 +177,7 @@ impl RunFolder {
         // As any new file, less what the umask takes; temporary ones are private.
         let permissions = Permissions::from_mode(0o666);
         let written = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
             .permissions(permissions)
             .tempfile_in(&self.path)
             .and_then(|mut file| {
@@ -167,5 +196,69 @@ fn remove(path: &Path, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> 
             Err(error).with_context(|| format!("cannot remove {}, which an earlier run left", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Removes the files in a folder, if it is there, whose names begin with a prefix.
+fn sweep(folder: &Path, prefix: &str) -> Result<()> {
+    let failed = || format!("cannot read the folder {}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.with_context(failed)?;
+        let named = entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes());
+        if named && entry.file_type().with_context(failed)?.is_file() {
+            remove(&entry.path(), |path| fs::remove_file(path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_left_unfinished_is_swept_and_nothing_else() {
+        for more in [None, Some("--resume")] {
+            let out = tempfile::tempdir().unwrap();
+            let arguments = [Some("sneak_attack"), Some("--out"), out.path().to_str(), more];
+            let options = Options::parse_from(arguments.into_iter().flatten());
+            let folder = RunFolder::open(&options, "a run".to_owned()).unwrap();
+            folder.begin().unwrap();
+
+            let network = out.path().join("resnet18");
+            let checkpoints = network.join("checkpoints");
+            let weights = format!("{}a1B2c3", models::TEMPORARY_PREFIX);
+            let unfinished = [
+                out.path().join(format!("{TEMPORARY_PREFIX}a1B2c3")),
+                network.join(&weights),
+                checkpoints.join(format!("{}a1B2c3", heatmap_filter::train::TEMPORARY_PREFIX)),
+            ];
+            // The last is where no weights are written.
+            let others = [
+                out.path().join(".tmpa1B2c3"),
+                network.join("a1B2c3"),
+                out.path().join(weights),
+            ];
+            fs::create_dir_all(&checkpoints).unwrap();
+            for path in unfinished.iter().chain(&others) {
+                fs::write(path, "").unwrap();
+            }
+            let inner = out.path().join(format!("{TEMPORARY_PREFIX}folder"));
+            fs::create_dir(&inner).unwrap();
+
+            folder.begin().unwrap();
+            for path in unfinished {
+                assert!(!path.exists(), "{} is left", path.display());
+            }
+            for path in others.iter().chain([&inner, &out.path().join(RUN)]) {
+                assert!(path.exists(), "{} is gone", path.display());
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use heatmap_seg::Threshold;
 use ndarray::{Array2, Array3, Axis};
 use rayon::prelude::*;
@@ -56,42 +56,40 @@ pub struct Outcome {
     /// Validation and test lesions: their index, and the overlap by each row's rule.
     pub overlaps: Vec<(usize, Vec<Overlap>)>,
     /// Index in `rows` of the heatmap rule that is best on validation.
-    pub shown: usize,
+    pub chosen: usize,
+    /// The threshold of that rule.
+    threshold: Threshold,
     /// Groups with a test lesion.
     pub groups: usize,
-    rules: Vec<Rule>,
 }
 
 impl Outcome {
-    /// A lesion's heatmap and the mask of the rule that is shown in pictures.
-    pub fn picture(
-        &self,
-        data: &Data,
-        maps: &Array3<f32>,
-        index: usize,
-        seed: u64,
-    ) -> Result<(Array2<f32>, Array2<bool>)> {
-        let case = case(data, maps, index, seed)?;
-        let mask = self.rules[self.shown].mask(&case)?;
-        Ok((case.heatmap, mask))
+    /// A lesion's heatmap, and its mask by the rule that is best on validation.
+    pub fn picture(&self, data: &Data, maps: &Array3<f32>, index: usize) -> Result<(Array2<f32>, Array2<bool>)> {
+        let heatmap = heatmap(data, maps, index)?;
+        let mask = self.threshold.apply(heatmap.view())?;
+        Ok((heatmap, mask))
     }
 }
 
-fn case<'a>(data: &'a Data, maps: &Array3<f32>, index: usize, seed: u64) -> Result<Case<'a>> {
-    let scan = data.scan(index);
-    let map = maps.index_axis(Axis(0), index);
-    Ok(Case {
-        index,
-        scan,
-        heatmap: heatmaps::to_image(map, scan.mask.dim())?,
-        random: heatmaps::random(seed, index, map.dim(), scan.mask.dim())?,
-    })
+/// An image's heatmap at its own resolution.
+fn heatmap(data: &Data, maps: &Array3<f32>, index: usize) -> Result<Array2<f32>> {
+    heatmaps::to_image(maps.index_axis(Axis(0), index), data.scan(index).image.dim())
 }
 
 fn cases<'a>(data: &'a Data, maps: &Array3<f32>, part: Part, seed: u64) -> Result<Vec<Case<'a>>> {
+    let (_, height, width) = maps.dim();
     data.lesions(part)
         .into_par_iter()
-        .map(|index| case(data, maps, index, seed))
+        .map(|index| {
+            let scan = data.scan(index);
+            Ok(Case {
+                index,
+                scan,
+                heatmap: heatmap(data, maps, index)?,
+                random: heatmaps::random(seed, index, (height, width), scan.image.dim())?,
+            })
+        })
         .collect()
 }
 
@@ -191,10 +189,15 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             .map(|(_, overlaps)| overlaps[rule].dice)
             .sum()
     };
-    let shown = (0..rules.len())
-        .filter(|&rule| matches!(rules[rule].2, Rule::OfHeatmap(_)))
-        .max_by(|&a, &b| validation_dice(a).total_cmp(&validation_dice(b)))
-        .unwrap_or_default();
+    let (chosen, threshold) = rules
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (_, _, rule))| match rule {
+            Rule::OfHeatmap(threshold) => Some((index, *threshold)),
+            _ => None,
+        })
+        .max_by(|&(a, _), &(b, _)| validation_dice(a).total_cmp(&validation_dice(b)))
+        .context("no rule looks at the heatmaps")?;
     let rows = rules
         .iter()
         .enumerate()
@@ -202,7 +205,7 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             Ok(summary::Segmentation {
                 rule: (*name).to_owned(),
                 baseline: !matches!(rule, Rule::OfHeatmap(_)),
-                chosen: index == shown,
+                chosen: index == chosen,
                 description: description.clone(),
                 dice: mean(&|overlap| overlap.dice, index)?,
                 iou: mean(&|overlap| overlap.iou, index)?,
@@ -211,7 +214,8 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
         .collect::<Result<Vec<_>>>()?;
     Ok(Outcome {
         rows,
-        shown,
+        chosen,
+        threshold,
         groups: groups.iter().collect::<HashSet<_>>().len(),
         curve: validation_curve
             .points()
@@ -224,6 +228,5 @@ pub fn score(data: &Data, maps: &Array3<f32>, seed: u64) -> Result<Outcome> {
             })
             .collect(),
         overlaps: [validation_overlaps, test_overlaps].concat(),
-        rules: rules.into_iter().map(|(_, _, rule)| rule).collect(),
     })
 }

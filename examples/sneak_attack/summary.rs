@@ -123,3 +123,82 @@ pub struct Retraining {
     #[serde(flatten)]
     pub scores: Scores,
 }
+
+/// Results to test with.
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+
+    pub const ENOUGH: usize = crate::readings::LEAST_GROUPS;
+
+    pub fn row(rule: &str, baseline: bool, mean: f64, low: f64, high: f64) -> Segmentation {
+        let dice = Mean { mean, low, high };
+        Segmentation {
+            rule: rule.to_owned(),
+            baseline,
+            chosen: false,
+            description: String::new(),
+            dice,
+            iou: dice,
+        }
+    }
+
+    pub fn chosen(rule: &str, mean: f64, low: f64, high: f64) -> Segmentation {
+        Segmentation {
+            chosen: true,
+            ..row(rule, false, mean, low, high)
+        }
+    }
+
+    pub fn scores(auc: f64, interval: Option<[f64; 2]>) -> Scores {
+        Scores {
+            auc,
+            auc_interval: interval,
+            balanced_accuracy: auc,
+            balanced_accuracy_interval: interval,
+            accuracy: auc,
+            accuracy_interval: interval,
+        }
+    }
+
+    pub fn retrained(filter: &str, auc: f64, low: f64, high: f64) -> Retraining {
+        Retraining {
+            filter: filter.to_owned(),
+            description: String::new(),
+            scores: scores(auc, Some([low, high])),
+        }
+    }
+
+    /// A full set of filters, on which both results support the heatmaps.
+    pub fn supporting() -> [Retraining; 5] {
+        [
+            retrained("unfiltered", 0.9, 0.85, 0.95),
+            retrained("keep-hottest", 0.88, 0.8, 0.93),
+            retrained("remove-hottest", 0.7, 0.6, 0.79),
+            retrained("keep-random", 0.6, 0.5, 0.7),
+            retrained("remove-random", 0.85, 0.8, 0.9),
+        ]
+    }
+
+    pub fn network() -> Network {
+        Network {
+            network: "<b>net".to_owned(),
+            weights: None,
+            layer: "layer4".to_owned(),
+            layer_shape: vec![8, 7, 7],
+            epochs: Vec::new(),
+            best_epoch: 0,
+            test: scores(0.91, Some([0.87, 0.94])),
+            flat_heatmaps: ByClass { lesion: 1, normal: 2 },
+            sparse_heatmaps: ByClass { lesion: 3, normal: 4 },
+            test_lesion_groups: ENOUGH,
+            segmentation: vec![
+                row("fixed-0.5", false, 0.66, 0.62, 0.71),
+                chosen("otsu", 0.64, 0.58, 0.69),
+                row("everything", true, 0.22, 0.17, 0.28),
+            ],
+            curve: Vec::new(),
+            retraining: supporting().to_vec(),
+        }
+    }
+}

@@ -11,24 +11,10 @@ use crate::summary;
 
 /// How the images were parted.
 pub fn parts(data: &Data) -> String {
-    let mut text = format!(
-        "{}: {} images\n  {:<10} {:>6} {:>6} {:>6}",
-        data.dataset.name,
-        data.len(),
-        "part",
-        "lesion",
-        "normal",
-        "groups"
-    );
-    for part in &data.parts {
-        let _ = write!(
-            text,
-            "\n  {:<10} {:>6} {:>6} {:>6}",
-            part.part, part.lesion, part.normal, part.groups
-        );
-    }
-    for note in &data.dataset.notes {
-        let _ = write!(text, "\n  {note}");
+    let mut text = format!("{}: {} images", data.dataset.name, data.len());
+    let counts = data.counts.to_string();
+    for line in counts.lines().chain(data.dataset.notes.iter().map(String::as_str)) {
+        let _ = write!(text, "\n  {line}");
     }
     text
 }
@@ -41,9 +27,10 @@ pub fn network(network: &summary::Network) -> String {
         network.network, network.layer, "rule", "Dice", "IoU"
     );
     for row in &network.segmentation {
-        let name = match row.baseline {
-            true => format!("· {}", row.rule),
-            false => row.rule.clone(),
+        let name = if row.baseline {
+            format!("· {}", row.rule)
+        } else {
+            row.rule.clone()
         };
         let _ = write!(text, "\n  {name:<16} {:<24} {:<24}", mean(&row.dice), mean(&row.iou));
     }

@@ -23,7 +23,7 @@
 //! | `network.rs` | [`Network`], [`NetworkConfig`], [`Architecture`] |
 //! | `stage.rs` | [`Stage`] |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
-//! | `weights.rs` | safetensors in and out, [`Head`], [`Loaded`] |
+//! | `weights.rs` | safetensors in and out, [`Head`], [`Loaded`], [`TEMPORARY_PREFIX`] |
 //! | `device.rs` | [`DeviceChoice`] and the loading of `libtorch_cuda` |
 //! | `squeezenet.rs`, `resnet.rs` | one architecture each |
 //! | `conv2d.rs`, `batch_norm2d.rs`, `linear.rs` | one layer each |
@@ -46,7 +46,7 @@ pub use error::{Mismatches, ModelError};
 pub use input::InputSpec;
 pub use network::{Architecture, Network, NetworkConfig};
 pub use stage::Stage;
-pub use weights::{Head, Loaded};
+pub use weights::{Head, Loaded, TEMPORARY_PREFIX};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

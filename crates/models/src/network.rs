@@ -192,7 +192,8 @@ impl Network {
         weights::load(&self.variables, path.as_ref(), self.config.architecture.head(), head)
     }
 
-    /// Writes the variables to a safetensors file, which appears whole or not at all.
+    /// Writes the variables to a safetensors file, which appears whole or not at all; until then its
+    /// name begins with [`TEMPORARY_PREFIX`](crate::TEMPORARY_PREFIX).
     ///
     /// # Errors
     /// [`ModelError::Write`] with the path.

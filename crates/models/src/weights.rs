@@ -8,6 +8,12 @@ use tch::{Device, TchError, Tensor, nn};
 
 use crate::error::{Mismatches, ModelError};
 
+/// How the name of a file begins that [`Network::save`](crate::Network::save) has not finished.
+///
+/// It is written beside the file that it will become. A process that is killed meanwhile leaves it
+/// behind: once nothing writes there any more, files of this prefix can be deleted.
+pub const TEMPORARY_PREFIX: &str = ".models-unfinished-";
+
 /// What to do with a head, the layer with one output per class, whose class count differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
@@ -96,6 +102,7 @@ pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelErr
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // As any new file, less what the umask takes; temporary ones are private.
     let file = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(failed)?;

@@ -39,8 +39,8 @@ impl Dataset {
     ///
     /// # Errors
     /// Always: a missing folder, a layout that is unknown or not the chosen one, a `groups.csv` that
-    /// cannot be read or names none of the images, no readable image, a class without a readable image. With strict options also
-    /// the first fault in order.
+    /// cannot be read, names none of the images or puts one into two groups, no readable image, a
+    /// class without a readable image. With strict options also the first fault in order.
     pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, DataError> {
         Self::read_with(path, options, &|_, _| {})
     }
@@ -63,9 +63,9 @@ impl Dataset {
         let read: Vec<_> = items
             .into_par_iter()
             .map(|item| {
-                let (path, slices) = item.read(options);
+                let read = item.read(options);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                (path, slices)
+                read
             })
             .collect();
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 use crate::natural_order::natural;
+use crate::picture::is_picture;
 
 /// A name in a folder with its path.
 #[derive(Debug, Clone)]
@@ -49,6 +50,13 @@ impl Listing {
 
     pub(crate) fn has_folder(&self, name: &str) -> bool {
         self.folders.iter().any(|f| f.name == name)
+    }
+
+    /// The files that are pictures by their names, and how many are not.
+    pub(crate) fn pictures(&self) -> (Vec<&Entry>, usize) {
+        let pictures: Vec<_> = self.files.iter().filter(|f| is_picture(&f.name)).collect();
+        let others = self.files.len() - pictures.len();
+        (pictures, others)
     }
 
     /// What is there in words: the first few names, folders with a slash.

@@ -4,13 +4,13 @@ pub(crate) mod btp;
 pub(crate) mod busi;
 pub(crate) mod images_masks;
 
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::folder::Listing;
-use crate::groups::{self, Group, Table};
+use ndarray::Array2;
+
+use crate::folder::{Entry, Listing};
 use crate::{Class, DataError, GreyMasks, ReadOptions, Scan, picture};
 
 /// The layouts that can be read.
@@ -160,90 +160,6 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<String>,
 }
 
-/// The groups of a folder's images, with what is counted for the notes.
-#[derive(Debug)]
-struct Grouping {
-    table: Option<Table>,
-    /// The rows that name an image.
-    named: BTreeSet<String>,
-    /// How many images no row names.
-    ungrouped: usize,
-    /// The names of the first image.
-    first: Option<[String; 3]>,
-}
-
-impl Grouping {
-    fn read(root: &Path, columns: &'static str) -> Result<Self, DataError> {
-        Ok(Self {
-            table: groups::read(root, columns)?,
-            named: BTreeSet::new(),
-            ungrouped: 0,
-            first: None,
-        })
-    }
-
-    /// The group of an image, its own if no row names it.
-    fn of(&mut self, folder: &str, file: &str) -> Result<Group, DataError> {
-        let names = [
-            format!("{folder}/{file}"),
-            file.to_owned(),
-            picture::stem(file).to_owned(),
-        ];
-        let mut found: Option<&Group> = None;
-        if let Some(table) = &self.table {
-            for name in &names {
-                let Some(group) = table.groups.get(name) else {
-                    continue;
-                };
-                if let Some(first) = found.filter(|first| first.name != group.name) {
-                    return Err(DataError::TwoGroups {
-                        path: table.path.clone(),
-                        image: names[0].clone(),
-                        first: first.name.clone(),
-                        second: group.name.clone(),
-                    });
-                }
-                self.named.insert(name.clone());
-                found = Some(group);
-            }
-        }
-        let group = found.cloned();
-        self.ungrouped += usize::from(group.is_none());
-        let group = group.unwrap_or_else(|| Group {
-            name: names[0].clone(),
-            mixed: false,
-        });
-        self.first.get_or_insert(names);
-        Ok(group)
-    }
-
-    /// Where the groups come from, in sentences; `alike` is what a table would keep together.
-    fn notes(self, alike: &str) -> Result<Vec<String>, DataError> {
-        let Some(Table { path, groups }) = self.table else {
-            return Ok(vec![format!(
-                "There is no groups.csv: each image is its own group, so {alike} are not kept together."
-            )]);
-        };
-        if let Some(expected) = self.first.filter(|_| self.named.is_empty()) {
-            let row = groups.into_keys().min();
-            return Err(DataError::UnmatchedGroups { path, row, expected });
-        }
-        let names: HashSet<_> = groups.values().map(|g| &g.name).collect();
-        let mut notes = vec![format!("Groups are the {} of groups.csv.", names.len())];
-        if self.ungrouped > 0 {
-            notes.push(format!(
-                "{} images are not in groups.csv: each is its own group.",
-                self.ungrouped
-            ));
-        }
-        let absent = groups.len() - self.named.len();
-        if absent > 0 {
-            notes.push(format!("{absent} rows of groups.csv name images that are not there."));
-        }
-        Ok(notes)
-    }
-}
-
 /// One thing to read.
 #[derive(Debug)]
 pub(crate) enum Item {
@@ -264,6 +180,24 @@ pub(crate) struct Found {
 }
 
 impl Item {
+    /// A mask whose image was looked for in vain.
+    fn without_image(mask: &Entry, expected: PathBuf) -> Self {
+        let mask = mask.path.clone();
+        Self::Faulty(mask.clone(), DataError::MissingImage { mask, expected })
+    }
+
+    /// An image whose mask was looked for in vain.
+    fn without_mask(image: &Entry, expected: PathBuf) -> Self {
+        let image = image.path.clone();
+        Self::Faulty(image.clone(), DataError::MissingMask { image, expected })
+    }
+
+    /// A file that would be the same image or mask as one before it.
+    fn repeated(file: &Entry, first: &Entry) -> Self {
+        let (path, other) = (file.path.clone(), first.path.clone());
+        Self::Faulty(path.clone(), DataError::SameName { path, other })
+    }
+
     pub(crate) fn read(self, options: &ReadOptions) -> (PathBuf, Result<Found, DataError>) {
         match self {
             Self::Picture(picture) => {
@@ -298,7 +232,7 @@ pub(crate) struct Picture {
 impl Picture {
     fn read(self, rule: GreyMasks) -> Result<Scan, DataError> {
         let image = picture::grey(&self.image)?;
-        let mut mask = ndarray::Array2::from_elem(image.dim(), false);
+        let mut mask = Array2::from_elem(image.dim(), false);
         for path in &self.masks {
             let part = picture::mask(path, rule)?;
             if part.dim() != image.dim() {

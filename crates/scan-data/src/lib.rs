@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `scan.rs`, `class.rs` | [`Scan`]: image, mask, label, group; [`Class`] |
 //! | `dataset.rs`, `read_options.rs` | [`Dataset`], [`Fault`], [`ReadOptions`], [`GreyMasks`] |
+//! | `folder.rs`, `natural_order.rs`, `groups.rs` | what is in a folder, and its `groups.csv` |
 //! | `layout.rs`, `layout/` | [`Layout`], one file each |
 //! | `picture.rs`, `nifti_volume.rs` | decoding of images, masks and volumes |
 //! | `split.rs` | [`Split`]: parts by group, stratified by class |

@@ -12,6 +12,12 @@ use super::fit::Epoch;
 use super::settings::TrainSettings;
 use crate::error::FilterError;
 
+/// How the name of a checkpoint begins that [`fit`](super::fit()) has not finished.
+///
+/// It is written beside the file that it will become. A process that is killed meanwhile leaves it
+/// behind: once nothing writes there any more, files of this prefix can be deleted.
+pub const TEMPORARY_PREFIX: &str = ".heatmap-filter-unfinished-";
+
 /// The key of the [`Record`], as JSON in bytes, among the tensors.
 const RECORD: &str = "training";
 
@@ -93,6 +99,7 @@ pub(crate) fn write(
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // As any new file, less what the umask takes; temporary ones are private.
     let file = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(failed)?;

@@ -11,7 +11,6 @@ use tch::{Device, Kind, Reduction, TchError, Tensor, nn};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, Record};
-
 use super::predict::{logits, softmax};
 use super::settings::TrainSettings;
 use crate::error::FilterError;
@@ -97,20 +96,21 @@ pub struct Training {
 /// as much as a common one; the optimiser is AdamW with the schedule of [`TrainSettings`]. The best
 /// epoch is that of the highest `score(probabilities [N, K], labels)` on the validation images.
 ///
-/// With a `checkpoint` path the state is written there after every epoch, whole or not at all, and
-/// a state found there is continued: the end is the same as if it had never stopped. libtorch's
-/// global random generator is re-seeded every epoch from the settings' seed. A last batch of a
-/// single image is left out of its epoch when there are others, since batch norms cannot train on
-/// one.
+/// With a `checkpoint` path the state is written there after every epoch, whole or not at all (a
+/// file that is not finished has a name with [`TEMPORARY_PREFIX`](super::TEMPORARY_PREFIX)), and a
+/// state found there is continued: the end is the same as if it had never stopped. libtorch's global
+/// random generator is re-seeded every epoch from the settings' seed. A last batch of a single image
+/// is left out of its epoch when there are others, since batch norms cannot train on one.
 ///
 /// # Shapes
 /// Images `[N, C, H, W]`, labels `[N]`, logits `[N, K]`.
 ///
 /// # Errors
 /// [`FilterError::Setting`], [`FilterError::Examples`], [`FilterError::Classes`],
-/// [`FilterError::Logits`] and [`FilterError::NothingToTrain`] before anything is done; [`FilterError::Diverged`] when the loss
-/// is no number; [`FilterError::Checkpoint`] and [`FilterError::OtherCheckpoint`] for a file that
-/// cannot be read or written, or that is of another training; libtorch's own.
+/// [`FilterError::Logits`] and [`FilterError::NothingToTrain`] before anything is done;
+/// [`FilterError::Diverged`] when the loss is no number; [`FilterError::Checkpoint`] and
+/// [`FilterError::OtherCheckpoint`] for a file that cannot be read or written, or that is of another
+/// training; libtorch's own.
 ///
 /// # Cost
 /// An epoch is one forward and backward pass over the training images and one forward pass over

@@ -13,6 +13,7 @@ mod predict;
 mod settings;
 
 pub use augmentation::Augmentation;
+pub use checkpoint::TEMPORARY_PREFIX;
 pub use fit::{Classifier, Epoch, Examples, Progress, Training, fit};
 pub use predict::predict;
 pub use settings::TrainSettings;

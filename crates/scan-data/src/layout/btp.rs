@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{Found, Item, Plan};
 use crate::folder::{Entry, Listing};
@@ -58,11 +58,7 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
         };
         let first = *kind.entry(key).or_insert(file);
         if first.name != file.name {
-            let error = DataError::SameName {
-                path: file.path.clone(),
-                other: first.path.clone(),
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::repeated(file, first));
         }
     }
     for file in &listing.files {
@@ -77,20 +73,12 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
                 }),
                 None => {
                     let expected = root.join(format!("{patient}_{date}_mask.nii.gz"));
-                    let error = DataError::MissingMask {
-                        image: file.path.clone(),
-                        expected,
-                    };
-                    Item::Faulty(file.path.clone(), error)
+                    Item::without_mask(file, expected)
                 }
             });
         } else if let Some(key) = mask_name(&file.name).filter(|key| !volumes.contains_key(key)) {
             let expected = root.join(format!("{}_{}_t1", key.0, key.1));
-            let error = DataError::MissingImage {
-                mask: file.path.clone(),
-                expected,
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::without_image(file, expected));
         }
     }
     let mut notes = vec![
@@ -163,9 +151,9 @@ impl VolumePair {
 }
 
 /// A slice `[i, j]` as an image `[j, i]`, in row-major memory.
-fn upright<T>(slice: ArrayView2<'_, f32>, value: impl Fn(f32) -> T) -> ndarray::Array2<T> {
+fn upright<T>(slice: ArrayView2<'_, f32>, value: impl Fn(f32) -> T) -> Array2<T> {
     let turned = slice.reversed_axes();
-    ndarray::Array2::from_shape_fn(turned.dim(), |at| value(turned[at]))
+    Array2::from_shape_fn(turned.dim(), |at| value(turned[at]))
 }
 
 /// The two percentiles by nearest rank; zeros when there is no value.

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Grouping, Item, Picture, Plan};
+use super::{Item, Picture, Plan};
 use crate::folder::{Entry, Listing};
-use crate::picture::{is_picture, stem};
+use crate::groups::Grouping;
+use crate::picture::stem;
 use crate::{Class, DataError};
 
 /// The folders and what they mean.
@@ -67,11 +68,11 @@ fn read_class(
     items: &mut Vec<Item>,
     census: &mut Census,
 ) -> Result<(), DataError> {
-    let (pictures, others): (Vec<_>, Vec<_>) = listing.files.iter().partition(|f| is_picture(&f.name));
-    census.others += others.len();
+    let (pictures, others) = listing.pictures();
+    census.others += others;
     let mut masks: HashMap<&str, Vec<&Entry>> = HashMap::new();
     let mut images: HashMap<&str, &Entry> = HashMap::new();
-    for file in &pictures {
+    for &file in &pictures {
         if let Some(image) = masked(stem(&file.name)) {
             masks.entry(image).or_default().push(file);
         } else {
@@ -79,25 +80,16 @@ fn read_class(
         }
     }
 
-    for file in &pictures {
+    for file in pictures {
         let stem = stem(&file.name);
         if let Some(image) = masked(stem) {
             if !images.contains_key(image) {
-                let expected = file.path.with_file_name(image);
-                let error = DataError::MissingImage {
-                    mask: file.path.clone(),
-                    expected,
-                };
-                items.push(Item::Faulty(file.path.clone(), error));
+                items.push(Item::without_image(file, file.path.with_file_name(image)));
             }
             continue;
         }
         if let Some(first) = images.get(stem).filter(|first| first.name != file.name) {
-            let error = DataError::SameName {
-                path: file.path.clone(),
-                other: first.path.clone(),
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::repeated(file, first));
             continue;
         }
         let group = groups.of(folder, &file.name)?;
@@ -108,11 +100,7 @@ fn read_class(
         let masks = masks.remove(stem).unwrap_or_default();
         if masks.is_empty() && class == Class::Lesion {
             let expected = file.path.with_file_name(format!("{stem}_mask.png"));
-            let error = DataError::MissingMask {
-                image: file.path.clone(),
-                expected,
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::without_mask(file, expected));
             continue;
         }
         items.push(Item::Picture(Picture {

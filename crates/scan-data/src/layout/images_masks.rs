@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Grouping, Item, Picture, Plan};
+use super::{Item, Picture, Plan};
 use crate::DataError;
 use crate::folder::{Entry, Listing};
-use crate::picture::{is_picture, stem};
+use crate::groups::Grouping;
+use crate::picture::stem;
 
 /// The name of the image that a mask belongs to, given the names of all images: its own name, or
 /// its name without `_mask`.
@@ -19,63 +20,36 @@ fn masked<'a>(mask: &'a str, images: &HashMap<&str, &Entry>) -> &'a str {
 
 pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
     let mut groups = Grouping::read(root, "image and group")?;
-    let listed = Listing::of(&root.join("images"))?;
-    let listed_masks = Listing::of(&root.join("masks"))?;
-    let (mut items, mut passed_over) = (Vec::new(), 0);
+    let (listed_images, listed_masks) = (Listing::of(&root.join("images"))?, Listing::of(&root.join("masks"))?);
+    let (image_files, other_images) = listed_images.pictures();
+    let (mask_files, other_masks) = listed_masks.pictures();
+    let mut items = Vec::new();
 
     let mut images: HashMap<&str, &Entry> = HashMap::new();
-    for file in &listed.files {
-        if is_picture(&file.name) {
-            images.entry(stem(&file.name)).or_insert(file);
-        }
+    for &file in &image_files {
+        images.entry(stem(&file.name)).or_insert(file);
     }
     let mut masks: HashMap<&str, &Entry> = HashMap::new();
-    for file in &listed_masks.files {
-        if !is_picture(&file.name) {
-            passed_over += 1;
-            continue;
-        }
+    for file in mask_files {
         let image = masked(stem(&file.name), &images);
-        let error = if !images.contains_key(image) {
-            let expected = root.join("images").join(image);
-            DataError::MissingImage {
-                mask: file.path.clone(),
-                expected,
-            }
+        if !images.contains_key(image) {
+            items.push(Item::without_image(file, root.join("images").join(image)));
         } else if let Some(first) = masks.get(image) {
-            DataError::SameName {
-                path: file.path.clone(),
-                other: first.path.clone(),
-            }
+            items.push(Item::repeated(file, first));
         } else {
             masks.insert(image, file);
-            continue;
-        };
-        items.push(Item::Faulty(file.path.clone(), error));
+        }
     }
 
-    for file in &listed.files {
-        if !is_picture(&file.name) {
-            passed_over += 1;
-            continue;
-        }
+    for file in image_files {
         let stem = stem(&file.name);
         if let Some(first) = images.get(stem).filter(|first| first.name != file.name) {
-            let error = DataError::SameName {
-                path: file.path.clone(),
-                other: first.path.clone(),
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::repeated(file, first));
             continue;
         }
         let group = groups.of("images", &file.name)?;
         let Some(mask) = masks.get(stem) else {
-            let expected = root.join("masks").join(&file.name);
-            let error = DataError::MissingMask {
-                image: file.path.clone(),
-                expected,
-            };
-            items.push(Item::Faulty(file.path.clone(), error));
+            items.push(Item::without_mask(file, root.join("masks").join(&file.name)));
             continue;
         };
         items.push(Item::Picture(Picture {
@@ -89,6 +63,7 @@ pub(crate) fn plan(root: &Path) -> Result<Plan, DataError> {
 
     let mut notes = vec!["Lesion means that the mask is not empty.".to_owned()];
     notes.extend(groups.notes("images of one patient")?);
+    let passed_over = other_images + other_masks;
     if passed_over > 0 {
         notes.push(format!("{passed_over} files that are no images were passed over."));
     }

@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 
-    /// Passes over the training images [default: 10; phantoms: 6]
+    /// Passes over the training images [default: 12; phantoms: 6]
     #[arg(long, value_parser = positive)]
     pub epochs: Option<usize>,
 
@@ -147,7 +147,7 @@ impl Options {
 
     pub fn epochs(&self) -> usize {
         self.epochs.unwrap_or(match self.data {
-            Some(_) => 10,
+            Some(_) => 12,
             None => 6,
         })
     }

@@ -22,6 +22,14 @@ pub enum CamError {
     /// Capturing needs a layer to capture at.
     #[error("no layer to capture at was named")]
     NoLayers,
+    /// No gradient method has this name.
+    #[error("there is no method `{method}`; there are: {}", known.join(", "))]
+    UnknownMethod {
+        /// The name asked for.
+        method: String,
+        /// Every method's name.
+        known: Vec<&'static str>,
+    },
     /// The layer was not among those captured.
     #[error("layer `{layer}` was not captured; captured are: {}", captured.join(", "))]
     NotCaptured {

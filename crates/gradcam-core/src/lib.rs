@@ -26,9 +26,10 @@
 //! | `stage.rs` | [`Stage`], [`Stages`], [`last_spatial`] |
 //! | `capture.rs` | [`Capture`], [`Gradients`], [`AtLayer`] |
 //! | `target.rs` | [`Target`], [`Score`] |
-//! | `grad_cam.rs` | one method |
+//! | `gradient_method.rs` | [`GradientMethod`]: the one-pass methods as a value |
+//! | `grad_cam.rs` | a method |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
-//! | `kernel.rs`, `parallelism.rs` | the same on arrays |
+//! | `kernel/`, `parallelism.rs` | the same on arrays |
 //! | `random_cam.rs` | the control |
 //! | `overlay.rs`, `colour_map.rs`, `colour_tables.rs` | pictures |
 //! | `error.rs` | [`CamError`] |
@@ -41,6 +42,8 @@ mod content;
 mod error;
 #[cfg(feature = "torch")]
 mod grad_cam;
+#[cfg(feature = "torch")]
+mod gradient_method;
 #[cfg(feature = "torch")]
 mod heatmap;
 pub mod kernel;
@@ -59,6 +62,8 @@ pub use content::Content;
 pub use error::{CamError, Values};
 #[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
+#[cfg(feature = "torch")]
+pub use gradient_method::GradientMethod;
 #[cfg(feature = "torch")]
 pub use heatmap::{Heatmaps, Maps};
 pub use overlay::{contour, grey, heatmap_picture, overlay, side_by_side};

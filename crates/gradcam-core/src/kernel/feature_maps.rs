@@ -1,0 +1,86 @@
+//! What a layer puts out, or the gradients there: planes of channels of samples.
+
+use ndarray::{Array, ArrayView, CowArray, Dimension, RemoveAxis};
+
+use super::slices;
+use crate::error::CamError;
+
+/// An array `[N, C, spatial axes]` in row-major layout.
+pub(super) struct FeatureMaps<'a, D: Dimension> {
+    values: CowArray<'a, f32, D>,
+    pub(super) batch: usize,
+    pub(super) channels: usize,
+    /// The places of one channel's plane.
+    pub(super) places: usize,
+}
+
+impl<'a, D: Dimension + RemoveAxis> FeatureMaps<'a, D> {
+    /// Another layout than row-major is copied.
+    pub(super) fn new(array: ArrayView<'a, f32, D>) -> Result<Self, CamError> {
+        let shape = array.shape();
+        if shape.len() < 3 || shape.contains(&0) {
+            return Err(CamError::Shape {
+                shape: shape.to_vec(),
+                expected: "[N, C, spatial axes]",
+            });
+        }
+        let (batch, channels) = (shape[0], shape[1]);
+        let places = shape[2..].iter().product();
+        Ok(Self {
+            // From the view itself, not from a borrow of it.
+            values: if array.is_standard_layout() {
+                CowArray::from(array)
+            } else {
+                CowArray::from(array.as_standard_layout().into_owned())
+            },
+            batch,
+            channels,
+            places,
+        })
+    }
+
+    /// Activations and their gradients, of one shape.
+    pub(super) fn pair<'g>(
+        activations: ArrayView<'a, f32, D>,
+        gradients: ArrayView<'g, f32, D>,
+    ) -> Result<(Self, FeatureMaps<'g, D>), CamError> {
+        if activations.shape() != gradients.shape() {
+            return Err(CamError::GradientShape {
+                activations: activations.shape().to_vec(),
+                gradients: gradients.shape().to_vec(),
+            });
+        }
+        Ok((Self::new(activations)?, FeatureMaps::new(gradients)?))
+    }
+
+    /// Every value: sample by sample, channel by channel.
+    pub(super) fn as_slice(&self) -> &[f32] {
+        slices::slice(&self.values)
+    }
+
+    /// The planes of one sample, one after the other.
+    pub(super) fn sample(&self, sample: usize) -> &[f32] {
+        let values = self.channels * self.places;
+        &self.as_slice()[sample * values..][..values]
+    }
+
+    /// One map for each sample as an array, as it is.
+    pub(super) fn maps(&self, values: Vec<f32>) -> Result<Array<f32, D::Smaller>, CamError> {
+        if let Some(sample) = values
+            .chunks_exact(self.places)
+            .position(|map| !slices::all_finite(map))
+        {
+            return Err(CamError::NonFiniteMap { sample });
+        }
+        let mut grid = vec![self.batch];
+        grid.extend(&self.values.shape()[2..]);
+        slices::from_vec(&grid, values)
+    }
+
+    /// One map for each sample as an array: what speaks for the target, zero where nothing does.
+    pub(super) fn rectified_maps(&self, values: Vec<f32>) -> Result<Array<f32, D::Smaller>, CamError> {
+        let mut maps = self.maps(values)?;
+        maps.mapv_inplace(|value| value.max(0.0));
+        Ok(maps)
+    }
+}

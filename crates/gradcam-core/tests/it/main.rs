@@ -3,6 +3,8 @@
 #[cfg(feature = "torch")]
 mod capture;
 #[cfg(feature = "torch")]
+mod goldens;
+#[cfg(feature = "torch")]
 mod grad_cam;
 #[cfg(feature = "torch")]
 mod heatmap;

@@ -6,6 +6,7 @@ use tch::{Kind, TchError};
 
 use crate::input::InputSpec;
 use crate::network::Architecture;
+use crate::state_dict::StateDictFault;
 
 /// What can go wrong with a network, its weights or its device.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,23 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         source: TchError,
+    },
+    /// The weights file is one of torch's and cannot be read.
+    #[error("cannot read the weights file {} of torch's: {fault}", path.display())]
+    StateDict {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        fault: Box<StateDictFault>,
+    },
+    /// An entry of a file that has none.
+    #[error("the entry `{entry}` of {} was asked for, but only torch's own files have entries", path.display())]
+    NoEntries {
+        /// The file.
+        path: PathBuf,
+        /// The entry asked for.
+        entry: String,
     },
     /// The weights file does not fit the network.
     #[error("the weights in {} do not fit the network: {mismatches}", path.display())]
@@ -92,6 +110,8 @@ pub struct Mismatches {
     pub misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// Keys whose values are not floating-point numbers: name, kind in the file.
     pub wrong_kind: Vec<(String, Kind)>,
+    /// Keys that several tensors of the file have once prefixes are stripped.
+    pub twice: Vec<String>,
 }
 
 impl Mismatches {
@@ -117,6 +137,7 @@ impl fmt::Display for Mismatches {
             ("unexpected", &self.unexpected),
             ("wrong shape", &misshapen),
             ("wrong kind", &wrong_kind),
+            ("there more than once", &self.twice),
         ];
         let parts = lists
             .iter()

@@ -23,7 +23,9 @@
 //! | `network.rs` | [`Network`], [`NetworkConfig`], [`Architecture`] |
 //! | `stage.rs` | [`Stage`] |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
-//! | `weights.rs` | safetensors in and out, [`Head`], [`Loaded`], [`TEMPORARY_PREFIX`] |
+//! | `weights.rs` | weights in and out, [`Loaded`], [`TEMPORARY_PREFIX`] |
+//! | `load_rules.rs` | [`LoadRules`]: [`Head`], [`Stem`], entries, prefixes |
+//! | `state_dict/` | torch's own files, read without running a pickle: [`StateDictFault`] |
 //! | `device.rs` | [`DeviceChoice`] and the loading of `libtorch_cuda` |
 //! | `squeezenet.rs`, `resnet.rs` | one architecture each |
 //! | `conv2d.rs`, `batch_norm2d.rs`, `linear.rs` | one layer each |
@@ -35,18 +37,22 @@ mod device;
 mod error;
 mod input;
 mod linear;
+mod load_rules;
 mod network;
 mod resnet;
 mod squeezenet;
 mod stage;
+mod state_dict;
 mod weights;
 
 pub use device::DeviceChoice;
 pub use error::{Mismatches, ModelError};
 pub use input::InputSpec;
+pub use load_rules::{Head, LoadRules, Stem};
 pub use network::{Architecture, Network, NetworkConfig};
 pub use stage::Stage;
-pub use weights::{Head, Loaded, TEMPORARY_PREFIX};
+pub use state_dict::StateDictFault;
+pub use weights::{Loaded, TEMPORARY_PREFIX};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,8 +6,9 @@ use tch::{Device, TchError, Tensor, nn};
 
 use crate::error::ModelError;
 use crate::input::InputSpec;
+use crate::load_rules::LoadRules;
 use crate::stage::Stage;
-use crate::weights::{self, Head, Loaded};
+use crate::weights::{self, Loaded};
 use crate::{resnet, squeezenet};
 
 /// The architectures this crate knows by name.
@@ -178,18 +179,23 @@ impl Network {
             .try_fold(input.shallow_clone(), |x, stage| stage.forward_t(&x, train))
     }
 
-    /// Reads the variables from a safetensors file by name.
+    /// Reads the variables by name from a file of safetensors or from a state dict as `torch.save`
+    /// writes it (`.pth`); which of them it is shows in its content, not in its name. A pickle is read
+    /// for tensors only, never run.
     ///
     /// Floating-point tensors of any width are converted to the network's own.
-    /// `num_batches_tracked`, which torch keeps and nothing reads, is passed over. With
-    /// [`Head::Replace`], a head of another class count keeps its fresh weights; everything else
-    /// must fit. Nothing is changed unless everything fits.
+    /// `num_batches_tracked`, which torch keeps and nothing reads, is passed over. Everything must fit,
+    /// less what the rules allow: with [`Head::Replace`](crate::Head::Replace) a head of another class
+    /// count keeps its fresh weights. Nothing is changed unless everything fits.
     ///
     /// # Errors
-    /// [`ModelError::Read`] for a file that is missing or no safetensors; [`ModelError::Weights`]
+    /// [`ModelError::StateDict`] for a file that is missing, or torch's and broken, unsafe or of
+    /// something else than tensors; [`ModelError::Read`] for one that is neither torch's nor
+    /// safetensors; [`ModelError::NoEntries`] for an entry of safetensors; [`ModelError::Weights`]
     /// with every missing, unexpected and misshapen key at once.
-    pub fn load(&mut self, path: impl AsRef<Path>, head: Head) -> Result<Loaded, ModelError> {
-        weights::load(&self.variables, path.as_ref(), self.config.architecture.head(), head)
+    pub fn load(&mut self, path: impl AsRef<Path>, rules: impl Into<LoadRules>) -> Result<Loaded, ModelError> {
+        let head = self.config.architecture.head();
+        weights::load(&self.variables, path.as_ref(), head, &rules.into())
     }
 
     /// Writes the variables to a safetensors file, which appears whole or not at all; until then its

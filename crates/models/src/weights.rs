@@ -4,9 +4,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use tch::{Device, TchError, Tensor, nn};
+use tch::{Device, Kind, TchError, Tensor, nn};
 
 use crate::error::{Mismatches, ModelError};
+use crate::load_rules::{Head, LoadRules, Stem, below};
+use crate::state_dict;
 
 /// How the name of a file begins that [`Network::save`](crate::Network::save) has not finished.
 ///
@@ -14,59 +16,84 @@ use crate::error::{Mismatches, ModelError};
 /// behind: once nothing writes there any more, files of this prefix can be deleted.
 pub const TEMPORARY_PREFIX: &str = ".models-unfinished-";
 
-/// What to do with a head, the layer with one output per class, whose class count differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// It must fit like every other layer.
-    Exact,
-    /// It keeps the network's fresh weights.
-    Replace,
-}
-
 /// What [`Network::load`](crate::Network::load) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// How many tensors were read.
     pub tensors: usize,
-    /// Whether the file's head had another class count, so that the head is fresh.
+    /// Whether the file's head had another class count or was absent, so that the head is fresh.
     pub head_replaced: bool,
+    /// The variables whose weights were summed from three channels to one.
+    pub summed: Vec<String>,
+    /// The file's tensors that the rules passed over, and batch norms' counters.
+    pub passed_over: Vec<String>,
 }
 
-pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head) -> Result<Loaded, ModelError> {
-    let file: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
-        .map_err(|source| ModelError::Read {
+/// The tensors of a weights file by name, whichever format its content is in.
+fn read(path: &Path, entry: Option<&str>) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let fault = |fault| ModelError::StateDict {
+        path: path.to_owned(),
+        fault: Box::new(fault),
+    };
+    match (state_dict::read(path, entry).map_err(fault)?, entry) {
+        (Some(tensors), _) => Ok(tensors),
+        (None, None) => Tensor::read_safetensors(path)
+            .map(BTreeMap::from_iter)
+            .map_err(|source| ModelError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        (None, Some(entry)) => Err(ModelError::NoEntries {
             path: path.to_owned(),
-            source,
-        })?
-        .into_iter()
-        .collect();
+            entry: entry.to_owned(),
+        }),
+    }
+}
+
+pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rules: &LoadRules) -> Result<Loaded, ModelError> {
+    let mut mismatches = Mismatches::default();
+    let mut passed_over = Vec::new();
+    let mut file = BTreeMap::new();
+    for (key, tensor) in read(path, rules.entry.as_deref())? {
+        let name = rules.strip(&key);
+        if rules.passes_over(name) {
+            passed_over.push(key);
+        } else if file.insert(name.to_owned(), tensor).is_some() {
+            mismatches.twice.push(name.to_owned());
+        }
+    }
     let targets: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
 
-    let in_head = |name: &str| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.'));
-    let mut mismatches = Mismatches::default();
-    let mut head_replaced = false;
+    let in_head = |name: &str| below(name, head).is_some();
+    let headless = rules.head == Head::Replace && !file.keys().any(|name| in_head(name));
+    let mut head_replaced = headless;
+    let mut summed = Vec::new();
     let mut copies = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
         let Some(source) = file.get(name) else {
-            mismatches.missing.push(name.clone());
+            if !(headless && in_head(name)) {
+                mismatches.missing.push(name.clone());
+            }
             continue;
         };
         let (found, expected) = (source.size(), target.size());
         if !source.is_floating_point() {
             mismatches.wrong_kind.push((name.clone(), source.kind()));
-            continue;
-        }
-        if found == expected {
-            copies.push((name, target, source));
-        } else if rule == Head::Replace && in_head(name) && found.get(1..) == expected.get(1..) {
+        } else if found == expected {
+            copies.push((name, target, source.shallow_clone()));
+        } else if rules.head == Head::Replace && in_head(name) && found.get(1..) == expected.get(1..) {
             head_replaced = true;
+        } else if rules.stem == Stem::Summed && three_to_one(&found, &expected) {
+            let one = source.f_sum_dim_intlist([1].as_slice(), true, Kind::Double)?;
+            copies.push((name, target, one));
+            summed.push(name.clone());
         } else {
             mismatches.misshapen.push((name.clone(), found, expected));
         }
     }
     mismatches.unexpected = file
         .keys()
-        .filter(|name| !targets.contains_key(*name) && !name.ends_with(".num_batches_tracked"))
+        .filter(|name| !targets.contains_key(*name))
         .cloned()
         .collect();
     if !mismatches.is_empty() {
@@ -82,11 +109,21 @@ pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rule: Head
     let tensors = copies.len();
     tch::no_grad(|| {
         for (_, target, source) in copies {
-            target.shallow_clone().f_copy_(source)?;
+            target.shallow_clone().f_copy_(&source)?;
         }
         Ok::<(), TchError>(())
     })?;
-    Ok(Loaded { tensors, head_replaced })
+    Ok(Loaded {
+        tensors,
+        head_replaced,
+        summed,
+        passed_over,
+    })
+}
+
+/// Whether a convolution's weights are for three channels, and for one channel would fit.
+fn three_to_one(found: &[i64], expected: &[i64]) -> bool {
+    matches!((found, expected), ([o, 3, kernel @ ..], [p, 1, wanted @ ..]) if o == p && kernel == wanted && !kernel.is_empty())
 }
 
 pub(crate) fn save(variables: &nn::VarStore, path: &Path) -> Result<(), ModelError> {

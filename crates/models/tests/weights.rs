@@ -1,21 +1,23 @@
 //! Weights in and out: what fits is read, what does not is named, all of it at once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use models::{Architecture, Head, ModelError, Network, NetworkConfig};
+use models::{Architecture, Head, InputSpec, LoadRules, ModelError, Network, NetworkConfig, Stem};
 use tch::{Device, Kind, Tensor};
 
 fn network(architecture: Architecture, classes: i64, seed: i64) -> Network {
+    built(&NetworkConfig::new(architecture).with_classes(classes), seed)
+}
+
+fn built(config: &NetworkConfig, seed: i64) -> Network {
     // libtorch has one generator for all threads: no other test may draw from it in between.
     static GENERATOR: Mutex<()> = Mutex::new(());
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
-    NetworkConfig::new(architecture)
-        .with_classes(classes)
-        .build(Device::Cpu)
-        .unwrap()
+    config.build(Device::Cpu).unwrap()
 }
 
 fn saved(network: &Network) -> (tempfile::TempDir, PathBuf) {
@@ -182,4 +184,117 @@ fn training_mode_drops_and_updates_running_statistics() {
     assert_ne!(before, mean());
     let net = network(Architecture::SqueezeNet1_0, 2, 1);
     assert_ne!(net.forward_t(&image(), true).unwrap(), net.forward(&image()).unwrap());
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/goldens/state_dicts")
+        .join(name)
+}
+
+/// Whether the variables are those of `state_dicts.py`: the I-th by name is all I / 64.
+fn holds_the_golden(network: &Network, but: &str) -> bool {
+    let variables: BTreeMap<String, Tensor> = network.variables().variables().into_iter().collect();
+    (0..)
+        .zip(&variables)
+        .filter(|(_, (name, _))| !name.starts_with(but))
+        .all(|(index, (_, variable))| variable.eq(f64::from(index) / 64.0).all() == Tensor::from(true))
+}
+
+#[test]
+fn torchs_own_files_are_known_by_their_content() {
+    let mut net = network(Architecture::ResNet18, 5, 1);
+    let loaded = net.load(golden("resnet18.pth"), Head::Exact).unwrap();
+    assert_eq!(loaded.tensors, net.variables().len());
+    assert_eq!(loaded.passed_over.len(), 20, "one counter for each batch norm");
+    assert!(holds_the_golden(&net, "none"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let renamed = folder.path().join("weights.safetensors");
+    fs::copy(golden("resnet18.pth"), &renamed).unwrap();
+    network(Architecture::ResNet18, 5, 2)
+        .load(&renamed, Head::Exact)
+        .unwrap();
+}
+
+#[test]
+fn a_checkpoint_is_read_by_the_rules_given() {
+    let mut net = network(Architecture::ResNet18, 2, 1);
+    let rules = LoadRules::default().with_entry("model").with_stripped("module");
+    match net.load(golden("checkpoint.pth"), rules.clone()) {
+        Err(ModelError::Weights { mismatches, .. }) => {
+            assert_eq!(mismatches.unexpected, ["projector.weight"]);
+            assert_eq!(mismatches.misshapen.len(), 2);
+            assert!(mismatches.missing.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    let rules = rules.with_passed_over("projector").with_head(Head::Replace);
+    let loaded = net.load(golden("checkpoint.pth"), rules).unwrap();
+    assert!(loaded.head_replaced);
+    assert!(loaded.passed_over.contains(&"module.projector.weight".to_owned()));
+    assert!(holds_the_golden(&net, "fc."));
+
+    match net.load(golden("checkpoint.pth"), LoadRules::default().with_entry("ema")) {
+        Err(ModelError::StateDict { path, fault }) => {
+            assert!(path.ends_with("checkpoint.pth"));
+            assert!(fault.to_string().contains("no entry `ema`"));
+        }
+        other => panic!("{other:?}"),
+    }
+    let (_folder, path) = saved(&net);
+    let entry = net.load(&path, LoadRules::default().with_entry("model"));
+    assert!(matches!(entry, Err(ModelError::NoEntries { .. })));
+}
+
+#[test]
+fn three_channels_are_summed_into_one_only_when_asked() {
+    let grey = InputSpec {
+        mean: vec![0.5],
+        std: vec![0.25],
+        ..InputSpec::imagenet()
+    };
+    for architecture in [Architecture::SqueezeNet1_0, Architecture::ResNet18] {
+        let three = network(architecture, 2, 1);
+        let (_folder, path) = saved(&three);
+        let config = NetworkConfig::new(architecture)
+            .with_classes(2)
+            .with_input(grey.clone());
+        let mut one = built(&config, 2);
+        assert!(matches!(one.load(&path, Head::Exact), Err(ModelError::Weights { .. })));
+        let loaded = one.load(&path, LoadRules::default().with_stem(Stem::Summed)).unwrap();
+        assert_eq!(loaded.summed.len(), 1);
+        assert_eq!(loaded.tensors, one.variables().len());
+        let x = image().narrow(1, 0, 1);
+        let (one, three) = (
+            one.forward(&x).unwrap(),
+            three.forward(&x.repeat([1, 3, 1, 1])).unwrap(),
+        );
+        assert!(one.allclose(&three, 1e-4, 1e-5, false), "{one} {three}");
+    }
+}
+
+#[test]
+fn a_file_without_a_head_and_names_that_meet() {
+    let (_folder, path) = saved(&network(Architecture::ResNet18, 2, 1));
+    rewrite(&path, |tensors| tensors.retain(|(name, _)| !name.starts_with("fc.")));
+    let mut net = network(Architecture::ResNet18, 2, 2);
+    assert!(matches!(net.load(&path, Head::Exact), Err(ModelError::Weights { .. })));
+    let loaded = net.load(&path, Head::Replace).unwrap();
+    assert!(loaded.head_replaced);
+    assert_eq!(loaded.tensors + 2, net.variables().len());
+
+    rewrite(&path, |tensors| {
+        let twin = tensors
+            .iter()
+            .find(|(name, _)| name == "conv1.weight")
+            .unwrap()
+            .1
+            .copy();
+        tensors.push(("module.conv1.weight".into(), twin));
+    });
+    match net.load(&path, LoadRules::from(Head::Replace).with_stripped("module")) {
+        Err(ModelError::Weights { mismatches, .. }) => assert_eq!(mismatches.twice, ["conv1.weight"]),
+        other => panic!("{other:?}"),
+    }
 }

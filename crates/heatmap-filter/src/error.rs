@@ -90,6 +90,13 @@ pub enum FilterError {
         /// How many variables there are.
         variables: usize,
     },
+    /// A learning-rate factor for variables that there are none of.
+    #[cfg(feature = "torch")]
+    #[error("a learning-rate factor was given for `{name}`, but no variable is called so, or so with a dot after it")]
+    NoSuchVariable {
+        /// The name given.
+        name: String,
+    },
     /// Training ran away.
     #[cfg(feature = "torch")]
     #[error(

@@ -370,3 +370,53 @@ fn the_optimiser_is_torchs_adamw() {
     assert!(difference < 1e-6, "{difference}");
     assert!((expected - start).abs().max().double_value(&[]) > 3e-2);
 }
+
+#[test]
+fn variables_learn_at_their_own_rates_and_frozen_ones_stay() {
+    let _turn = alone();
+    let (images, labels) = images(30, 5);
+    let step = |settings: &TrainSettings, frozen: &str| {
+        let network = Small::new(1);
+        for (name, variable) in network.variables.variables() {
+            if name.starts_with(frozen) {
+                let _ = variable.set_requires_grad(false);
+            }
+        }
+        let before = network.values();
+        let examples = Examples {
+            images: &images,
+            labels: &labels,
+        };
+        let classifier = Classifier {
+            forward: &|x, train| network.forward(x, train),
+            variables: &network.variables,
+        };
+        fit(classifier, examples, examples, &accuracy, settings, None, &mut |_| {}).unwrap();
+        let after = network.values();
+        let change = |name: &str| {
+            let pairs = before[name].iter().zip(&after[name]);
+            pairs.map(|(before, after)| after - before).collect::<Vec<f32>>()
+        };
+        (change("conv.weight"), change("head.weight"))
+    };
+    // One step without decay: AdamW's is the rate times the gradient's sign.
+    let settings = TrainSettings::default()
+        .with_epochs(1)
+        .with_batch(30)
+        .with_learning_rate(1e-2)
+        .with_weight_decay(0.0);
+    let (conv, head) = step(&settings, "none");
+    let (slow_conv, same_head) = step(&settings.clone().with_learning_rate_factor("conv", 0.25), "none");
+    assert_eq!(head, same_head);
+    for (whole, quarter) in conv.iter().zip(&slow_conv) {
+        assert!((whole * 0.25 - quarter).abs() < 1e-6, "{whole} {quarter}");
+    }
+    assert!(conv.iter().any(|change| change.abs() > 9e-3));
+    let (frozen_conv, same_head) = step(&settings, "conv");
+    assert!(frozen_conv.iter().all(|&change| change == 0.0));
+    assert_eq!(head, same_head);
+    let unknown = settings.with_learning_rate_factor("con", 0.5);
+    let network = Small::new(1);
+    let error = run(&network, &unknown, None, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, FilterError::NoSuchVariable { name } if name == "con"));
+}

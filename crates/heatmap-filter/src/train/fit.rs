@@ -106,8 +106,9 @@ pub struct Training {
 /// Images `[N, C, H, W]`, labels `[N]`, logits `[N, K]`.
 ///
 /// # Errors
-/// [`FilterError::Setting`], [`FilterError::Examples`], [`FilterError::Classes`],
-/// [`FilterError::Logits`] and [`FilterError::NothingToTrain`] before anything is done;
+/// [`FilterError::Setting`], [`FilterError::NoSuchVariable`], [`FilterError::Examples`],
+/// [`FilterError::Classes`], [`FilterError::Logits`] and [`FilterError::NothingToTrain`] before anything
+/// is done;
 /// [`FilterError::Diverged`] when the loss is no number; [`FilterError::Checkpoint`] and
 /// [`FilterError::OtherCheckpoint`] for a file that cannot be read or written, or that is of another
 /// training; libtorch's own.
@@ -129,7 +130,8 @@ pub fn fit(
     validation.check("the validation set")?;
     let variables: BTreeMap<String, Tensor> = classifier.variables.variables().into_iter().collect();
     let device = classifier.variables.device();
-    let mut optimiser = AdamW::new(&variables, settings.weight_decay)?;
+    let factors = settings.factors(variables.keys())?;
+    let mut optimiser = AdamW::new(&variables, settings.weight_decay, factors)?;
     if optimiser.moments.is_empty() {
         return Err(FilterError::NothingToTrain {
             variables: variables.len(),

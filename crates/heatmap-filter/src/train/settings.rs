@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmentation;
@@ -15,11 +17,13 @@ pub struct TrainSettings {
     pub(crate) weight_decay: f64,
     pub(crate) augmentation: Augmentation,
     pub(crate) seed: u64,
+    #[serde(default)]
+    factors: BTreeMap<String, f64>,
 }
 
 impl Default for TrainSettings {
-    /// 10 epochs, batches of 16, learning rate 3e-4, weight decay 1e-4, the default augmentation,
-    /// seed 0.
+    /// 10 epochs, batches of 16, learning rate 3e-4 for every variable, weight decay 1e-4, the default
+    /// augmentation, seed 0.
     fn default() -> Self {
         Self {
             epochs: 10,
@@ -28,6 +32,7 @@ impl Default for TrainSettings {
             weight_decay: 1e-4,
             augmentation: Augmentation::default(),
             seed: 0,
+            factors: BTreeMap::new(),
         }
     }
 }
@@ -69,6 +74,50 @@ impl TrainSettings {
         self
     }
 
+    /// The learning rate of the variables called `name`, or whose names begin with it and a dot, is
+    /// `factor` times that of the others. Where several names fit a variable the longest counts.
+    ///
+    /// ```
+    /// use heatmap_filter::train::TrainSettings;
+    ///
+    /// // A fresh head learns at the full rate, the layers before it at less the earlier they are.
+    /// let settings = TrainSettings::default()
+    ///     .with_learning_rate_factor("conv1", 0.01)
+    ///     .with_learning_rate_factor("layer1", 0.01)
+    ///     .with_learning_rate_factor("layer4", 0.1);
+    /// assert_ne!(settings, TrainSettings::default());
+    /// ```
+    pub fn with_learning_rate_factor(mut self, name: impl Into<String>, factor: f64) -> Self {
+        self.factors.insert(name.into(), factor);
+        self
+    }
+
+    /// The factor of each variable that has one.
+    pub(crate) fn factors<'a>(
+        &self,
+        variables: impl Iterator<Item = &'a String> + Clone,
+    ) -> Result<BTreeMap<String, f64>, FilterError> {
+        let fits = |variable: &str, name: &str| {
+            variable
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Some(name) = self
+            .factors
+            .keys()
+            .find(|name| !variables.clone().any(|variable| fits(variable, name)))
+        {
+            return Err(FilterError::NoSuchVariable { name: name.clone() });
+        }
+        Ok(variables
+            .filter_map(|variable| {
+                let fitting = self.factors.iter().filter(|(name, _)| fits(variable, name));
+                let (_, factor) = fitting.max_by_key(|(name, _)| name.len())?;
+                Some((variable.clone(), *factor))
+            })
+            .collect())
+    }
+
     pub(crate) fn check(&self) -> Result<(), FilterError> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let check = |name, value, holds, expected| match holds {
@@ -84,6 +133,9 @@ impl TrainSettings {
         }
         let decay = self.weight_decay;
         check("weight decay", decay, decay == 0.0 || positive(decay), "0 or more")?;
+        for &factor in self.factors.values() {
+            check("learning-rate factor", factor, positive(factor), "a number above 0")?;
+        }
         for (name, amount, most) in self.augmentation.amounts() {
             let expected = match most {
                 Some(_) => "0 or more, below 1",
@@ -126,12 +178,41 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_name_that_fits_gives_the_factor() {
+        let settings = TrainSettings::default()
+            .with_learning_rate_factor("layer1", 0.5)
+            .with_learning_rate_factor("layer1.0", 0.25)
+            .with_learning_rate_factor("fc.bias", 2.0);
+        let variables = [
+            "conv1.weight",
+            "fc.bias",
+            "fc.weight",
+            "layer1.0.weight",
+            "layer1.1.weight",
+            "layer10.weight",
+        ];
+        let variables = variables.map(str::to_owned);
+        let factors = settings.factors(variables.iter()).unwrap();
+        let factors: Vec<_> = factors.iter().map(|(name, factor)| (name.as_str(), *factor)).collect();
+        assert_eq!(
+            factors,
+            [("fc.bias", 2.0), ("layer1.0.weight", 0.25), ("layer1.1.weight", 0.5)]
+        );
+        let error = settings.factors(variables[..3].iter()).unwrap_err().to_string();
+        assert!(error.contains("`layer1`"), "{error}");
+    }
+
+    #[test]
     fn settings_that_make_no_sense_are_named() {
         for (settings, name) in [
             (TrainSettings::default().with_epochs(0), "epochs"),
             (TrainSettings::default().with_batch(0), "batch"),
             (TrainSettings::default().with_learning_rate(f64::NAN), "learning rate"),
             (TrainSettings::default().with_weight_decay(-1.0), "weight decay"),
+            (
+                TrainSettings::default().with_learning_rate_factor("fc", 0.0),
+                "learning-rate factor",
+            ),
             (
                 TrainSettings::default().with_augmentation(Augmentation::none().with_scale(1.0)),
                 "scale",

@@ -3,11 +3,12 @@
 //! Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 //! Localization", 2017, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
 
-use tch::Kind;
+use tch::{Kind, TchError, Tensor};
 
 use crate::capture::AtLayer;
 use crate::error::CamError;
 use crate::heatmap::Maps;
+use crate::planes::Planes;
 
 /// Grad-CAM: each channel counts by the mean of its gradient over space.
 ///
@@ -50,15 +51,12 @@ use crate::heatmap::Maps;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn grad_cam(at: &AtLayer<'_>) -> Result<Maps, CamError> {
-    let shape = at.spatial_shape()?;
     let _no_grad = tch::no_grad_guard();
-    let weights = at
-        .gradients()
-        .f_flatten(2, -1)?
-        .f_mean_dim([2i64].as_slice(), false, Kind::Float)?
-        .f_unsqueeze(1)?;
-    let activations = at.activations().f_to_kind(Kind::Float)?.f_flatten(2, -1)?;
-    let mut grid = vec![shape[0]];
-    grid.extend(&shape[2..]);
-    Maps::new(&weights.f_bmm(&activations)?.f_relu()?.f_view(grid.as_slice())?)
+    let planes = at.planes()?;
+    planes.weighted_sum(&weights(&planes)?)
+}
+
+/// `[N, C]`.
+pub(crate) fn weights(planes: &Planes) -> Result<Tensor, TchError> {
+    planes.gradients.f_mean_dim([2i64].as_slice(), false, Kind::Float)
 }

@@ -27,7 +27,9 @@
 //! | `capture.rs` | [`Capture`], [`Gradients`], [`AtLayer`] |
 //! | `target.rs` | [`Target`], [`Score`] |
 //! | `gradient_method.rs` | [`GradientMethod`]: the one-pass methods as a value |
-//! | `grad_cam.rs` | a method |
+//! | `grad_cam.rs`, `grad_cam_plus_plus.rs`, `x_grad_cam.rs`, `hires_cam.rs`, `element_wise_grad_cam.rs`, `layer_cam.rs`, `eigen_grad_cam.rs` | these methods, one each |
+//! | `eigen_smoothing.rs` | any of them with the channels' first principal component in place of their sum |
+//! | `planes.rs`, `principal_component.rs` | what they share |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
 //! | `kernel/`, `parallelism.rs` | the same on arrays |
 //! | `random_cam.rs` | the control |
@@ -39,33 +41,63 @@ mod capture;
 mod colour_map;
 mod colour_tables;
 mod content;
+#[cfg(feature = "torch")]
+mod eigen_grad_cam;
+#[cfg(feature = "torch")]
+mod eigen_smoothing;
+#[cfg(feature = "torch")]
+mod element_wise_grad_cam;
 mod error;
 #[cfg(feature = "torch")]
 mod grad_cam;
 #[cfg(feature = "torch")]
+mod grad_cam_plus_plus;
+#[cfg(feature = "torch")]
 mod gradient_method;
 #[cfg(feature = "torch")]
 mod heatmap;
+#[cfg(feature = "torch")]
+mod hires_cam;
 pub mod kernel;
+#[cfg(feature = "torch")]
+mod layer_cam;
 mod overlay;
 mod parallelism;
+#[cfg(feature = "torch")]
+mod planes;
+#[cfg(feature = "torch")]
+mod principal_component;
 mod random_cam;
 #[cfg(feature = "torch")]
 mod stage;
 #[cfg(feature = "torch")]
 mod target;
+#[cfg(feature = "torch")]
+mod x_grad_cam;
 
 #[cfg(feature = "torch")]
 pub use capture::{AtLayer, Capture, Gradients};
 pub use colour_map::ColourMap;
 pub use content::Content;
+#[cfg(feature = "torch")]
+pub use eigen_grad_cam::eigen_grad_cam;
+#[cfg(feature = "torch")]
+pub use eigen_smoothing::eigen_smoothing;
+#[cfg(feature = "torch")]
+pub use element_wise_grad_cam::element_wise_grad_cam;
 pub use error::{CamError, Values};
 #[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
 #[cfg(feature = "torch")]
+pub use grad_cam_plus_plus::grad_cam_plus_plus;
+#[cfg(feature = "torch")]
 pub use gradient_method::GradientMethod;
 #[cfg(feature = "torch")]
 pub use heatmap::{Heatmaps, Maps};
+#[cfg(feature = "torch")]
+pub use hires_cam::hires_cam;
+#[cfg(feature = "torch")]
+pub use layer_cam::layer_cam;
 pub use overlay::{contour, grey, heatmap_picture, overlay, side_by_side};
 pub use parallelism::Parallelism;
 pub use random_cam::random_cam;
@@ -73,6 +105,8 @@ pub use random_cam::random_cam;
 pub use stage::{Stage, Stages, last_spatial};
 #[cfg(feature = "torch")]
 pub use target::{Score, Target};
+#[cfg(feature = "torch")]
+pub use x_grad_cam::x_grad_cam;
 
 #[cfg(all(doctest, feature = "torch"))]
 #[doc = include_str!("../README.md")]

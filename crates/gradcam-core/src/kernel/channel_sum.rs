@@ -11,6 +11,8 @@ use crate::parallelism::Parallelism;
 const TILE: usize = 2048;
 /// Channels added in one go, so that the map's tile is read and written once for all of them.
 const CHANNELS: usize = 8;
+/// The same where two arrays are read: no more streams than a core keeps track of.
+const PAIRED_CHANNELS: usize = 4;
 
 /// One map for each sample, row after row: `sum over k of weights[n,k] activations[n,k,s]`.
 pub(super) fn weighted_sum<D: Dimension + RemoveAxis>(
@@ -39,6 +41,41 @@ pub(super) fn weighted_sum<D: Dimension + RemoveAxis>(
         for (channel, &weight) in weights.iter().enumerate().skip(grouped) {
             for (sum, value) in sums.iter_mut().zip(tile(channel)) {
                 *sum += weight * value;
+            }
+        }
+        out.copy_from_slice(&sums);
+    })
+}
+
+/// One map for each sample, row after row: `sum over k of term(activations[n,k,s], gradients[n,k,s])`.
+pub(super) fn paired_channel_sum<D: Dimension + RemoveAxis>(
+    activations: &FeatureMaps<'_, D>,
+    gradients: &FeatureMaps<'_, D>,
+    parallelism: Parallelism,
+    term: impl Fn(f32, f32) -> f32 + Sync,
+) -> Vec<f32> {
+    let (channels, places) = (activations.channels, activations.places);
+    by_tile(activations, parallelism, |sample, start, out| {
+        let (activations, gradients) = (activations.sample(sample), gradients.sample(sample));
+        let length = out.len();
+        let tile = |channel: usize| channel * places + start..channel * places + start + length;
+        let grouped = channels / PAIRED_CHANNELS * PAIRED_CHANNELS;
+        let mut sums = vec![0f32; length];
+        for channel in (0..grouped).step_by(PAIRED_CHANNELS) {
+            let a: [&[f32]; PAIRED_CHANNELS] = std::array::from_fn(|offset| &activations[tile(channel + offset)]);
+            let g: [&[f32]; PAIRED_CHANNELS] = std::array::from_fn(|offset| &gradients[tile(channel + offset)]);
+            for (place, sum) in sums.iter_mut().enumerate() {
+                let mut value = *sum;
+                for (a, g) in a.iter().zip(&g) {
+                    value += term(a[place], g[place]);
+                }
+                *sum = value;
+            }
+        }
+        for channel in grouped..channels {
+            let (a, g) = (&activations[tile(channel)], &gradients[tile(channel)]);
+            for (sum, (&a, &g)) in sums.iter_mut().zip(a.iter().zip(g)) {
+                *sum += term(a, g);
             }
         }
         out.copy_from_slice(&sums);

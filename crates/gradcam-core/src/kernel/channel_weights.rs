@@ -37,6 +37,34 @@ pub(super) fn channel_weights<D: Dimension + RemoveAxis>(
     }
 }
 
+/// What `weigh` makes of the activations and gradients of each channel, sample by sample.
+pub(super) fn paired_channel_weights<D: Dimension + RemoveAxis>(
+    activations: &FeatureMaps<'_, D>,
+    gradients: &FeatureMaps<'_, D>,
+    parallelism: Parallelism,
+    weigh: impl Fn(&[f32], &[f32]) -> f32 + Sync,
+) -> Vec<f32> {
+    let places = activations.places;
+    let (activations, gradients) = (activations.as_slice(), gradients.as_slice());
+    let mut weights = vec![0f32; activations.len() / places];
+    let together = GRAIN.div_ceil(places);
+    let some = |((weights, activations), gradients): ((&mut [f32], &[f32]), &[f32])| {
+        let planes = activations.chunks_exact(places).zip(gradients.chunks_exact(places));
+        for (weight, (activations, gradients)) in weights.iter_mut().zip(planes) {
+            *weight = weigh(activations, gradients);
+        }
+    };
+    match parallelism {
+        Parallelism::Rayon => weights
+            .par_chunks_mut(together)
+            .zip(activations.par_chunks(together * places))
+            .zip(gradients.par_chunks(together * places))
+            .for_each(some),
+        Parallelism::Serial => some(((&mut weights, activations), gradients)),
+    }
+    weights
+}
+
 /// The mean of some values, summed as [`sum`] does.
 pub(super) fn mean(values: &[f32]) -> f32 {
     (sum(values) / values.len() as f64) as f32
@@ -44,16 +72,39 @@ pub(super) fn mean(values: &[f32]) -> f32 {
 
 /// The sum of some values.
 pub(super) fn sum(values: &[f32]) -> f64 {
+    sum_of(values, |value| value)
+}
+
+/// The sum of what `term` makes of some values.
+pub(super) fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     let block_sum = |block: &[f32]| {
         let mut lanes = [0f32; LANES];
         let mut chunks = block.chunks_exact(LANES);
         for chunk in &mut chunks {
-            for (lane, value) in lanes.iter_mut().zip(chunk) {
-                *lane += value;
+            for (lane, &value) in lanes.iter_mut().zip(chunk) {
+                *lane += term(value);
             }
         }
-        let rest: f32 = chunks.remainder().iter().sum();
+        let rest: f32 = chunks.remainder().iter().map(|&value| term(value)).sum();
         f64::from(lanes.iter().sum::<f32>() + rest)
     };
     values.chunks(SUM_BLOCK).map(block_sum).sum()
+}
+
+/// The sum over places of `term` of the activation and the gradient there.
+pub(super) fn paired_sum(activations: &[f32], gradients: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    let block_sum = |(activations, gradients): (&[f32], &[f32])| {
+        let mut lanes = [0f32; LANES];
+        let (mut a, mut g) = (activations.chunks_exact(LANES), gradients.chunks_exact(LANES));
+        for (a, g) in (&mut a).zip(&mut g) {
+            for (lane, (&a, &g)) in lanes.iter_mut().zip(a.iter().zip(g)) {
+                *lane += term(a, g);
+            }
+        }
+        let rest = a.remainder().iter().zip(g.remainder());
+        let rest: f32 = rest.map(|(&a, &g)| term(a, g)).sum();
+        f64::from(lanes.iter().sum::<f32>() + rest)
+    };
+    let blocks = activations.chunks(SUM_BLOCK).zip(gradients.chunks(SUM_BLOCK));
+    blocks.map(block_sum).sum()
 }

@@ -1,8 +1,9 @@
 //! The way from activations and gradients to heatmaps on plain arrays, without libtorch: for
 //! candle, burn, ONNX Runtime or whatever else computed them.
 //!
-//! Each function equals its tensor twin to rounding: [`grad_cam`] that of the same name at the
-//! crate's root, [`upsample`] and [`normalise`] the methods of `Maps`.
+//! Each method's function equals its tensor twin of the same name at the crate's root to rounding,
+//! [`upsample`] and [`normalise`] the methods of `Maps`. [`principal_component`] is eigen smoothing,
+//! for whatever weighted activations it is given.
 //!
 //! ```
 //! use gradcam_core::{Content, Parallelism, kernel};
@@ -22,14 +23,33 @@
 
 mod channel_sum;
 mod channel_weights;
+mod eigen_grad_cam;
+mod element_wise_grad_cam;
 mod feature_maps;
+mod first_eigenvector;
 mod grad_cam;
+mod grad_cam_plus_plus;
 mod heatmaps;
+mod hires_cam;
+mod layer_cam;
 mod normalise;
+mod principal_component;
 mod slices;
 mod upsample;
+mod x_grad_cam;
 
+pub use eigen_grad_cam::eigen_grad_cam;
+pub use element_wise_grad_cam::element_wise_grad_cam;
+#[cfg(feature = "torch")]
+pub(crate) use first_eigenvector::first_eigenvector;
 pub use grad_cam::grad_cam;
+pub use grad_cam_plus_plus::grad_cam_plus_plus;
 pub use heatmaps::heatmaps;
+pub use hires_cam::hires_cam;
+pub use layer_cam::layer_cam;
 pub use normalise::{Normalised, normalise};
+#[cfg(feature = "torch")]
+pub(crate) use principal_component::orient;
+pub use principal_component::principal_component;
 pub use upsample::upsample;
+pub use x_grad_cam::x_grad_cam;

@@ -1,9 +1,21 @@
 use gradcam_core::{CamError, Content, Parallelism, kernel};
-use ndarray::{Array, Array3, Array4, ArrayD, Axis, IxDyn, array, s};
+use ndarray::{Array, Array2, Array3, Array4, ArrayD, ArrayView, Axis, IxDyn, array, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use Parallelism::{Rayon, Serial};
+
+type Method = fn(ArrayView<'_, f32, IxDyn>, ArrayView<'_, f32, IxDyn>, Parallelism) -> Result<ArrayD<f32>, CamError>;
+
+const METHODS: [Method; 7] = [
+    kernel::grad_cam,
+    kernel::grad_cam_plus_plus,
+    kernel::x_grad_cam,
+    kernel::hires_cam,
+    kernel::element_wise_grad_cam,
+    kernel::layer_cam,
+    kernel::eigen_grad_cam,
+];
 
 fn random(shape: &[usize], seed: u64) -> ArrayD<f32> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -99,24 +111,33 @@ fn faults_in_the_data_are_errors() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut spoilt = good.clone();
         spoilt[[1, 2, 0, 3]] = bad;
-        for (activations, gradients) in [(&spoilt, &good), (&good, &spoilt)] {
-            let result = kernel::grad_cam(activations.view(), gradients.view(), Rayon);
-            assert!(matches!(result, Err(CamError::NonFiniteMap { sample: 1 })));
+        for kernel in METHODS {
+            for (activations, gradients) in [(&spoilt, &good), (&good, &spoilt)] {
+                let result = kernel(activations.view(), gradients.view(), Rayon);
+                assert!(matches!(result, Err(CamError::NonFiniteMap { sample: 1 })));
+            }
         }
+        assert!(matches!(
+            kernel::principal_component(spoilt.view(), Rayon),
+            Err(CamError::NonFiniteMap { sample: 1 })
+        ));
         assert!(matches!(
             kernel::normalise(spoilt.view(), Rayon),
             Err(CamError::NonFiniteMap { sample: 1 })
         ));
     }
     let other = random(&[2, 3, 4, 5], 6);
-    assert!(matches!(
-        kernel::grad_cam(good.view(), other.view(), Rayon),
-        Err(CamError::GradientShape { .. })
-    ));
+    for kernel in METHODS {
+        let result = kernel(good.view(), other.view(), Rayon);
+        assert!(matches!(result, Err(CamError::GradientShape { .. })));
+    }
     for shape in [&[2, 3][..], &[0, 3, 4], &[2, 0, 4], &[2, 3, 0]] {
         let empty = ArrayD::<f32>::zeros(IxDyn(shape));
-        let result = kernel::grad_cam(empty.view(), empty.view(), Rayon);
-        assert!(matches!(result, Err(CamError::Shape { .. })), "{shape:?}");
+        for kernel in METHODS {
+            let result = kernel(empty.view(), empty.view(), Rayon);
+            assert!(matches!(result, Err(CamError::Shape { .. })), "{shape:?}");
+        }
+        assert!(kernel::principal_component(empty.view(), Rayon).is_err());
     }
     for size in [&[4][..], &[4, 0], &[4, 4, 4]] {
         let maps = Array3::<f32>::zeros((1, 2, 2));
@@ -202,4 +223,84 @@ fn types_follow_the_input() {
     let activations = Array4::<f32>::ones((1, 2, 3, 3));
     let maps: Array3<f32> = kernel::grad_cam(activations.view(), activations.view(), Serial).unwrap();
     assert_eq!(maps, Array::from_elem((1, 3, 3), 2.0));
+}
+
+/// Vectors of unit length, each at right angles to the others, as rows.
+fn orthonormal(rows: usize, length: usize, seed: u64) -> Array2<f64> {
+    let mut vectors = random(&[rows, length], seed)
+        .mapv(f64::from)
+        .into_dimensionality()
+        .unwrap();
+    for row in 0..rows {
+        for _ in 0..2 {
+            for before in 0..row {
+                let other: Array<f64, _> = vectors.row(before).to_owned();
+                let along = other.dot(&vectors.row(row));
+                vectors.row_mut(row).scaled_add(-along, &other);
+            }
+        }
+        let norm = vectors.row(row).dot(&vectors.row(row)).sqrt();
+        vectors.row_mut(row).mapv_inplace(|value| value / norm);
+    }
+    vectors
+}
+
+/// Feature maps made of a known first component and others almost as strong, by far weaker, or none.
+#[test]
+fn the_principal_component_is_the_one_put_in() {
+    for (channels, places) in [(40, 12), (12, 40), (3, 200), (200, 3), (31, 31), (1, 9)] {
+        for next in [0.0, 1e-6, 0.5, 0.9, 0.999] {
+            let others = channels.min(places - 1);
+            // At right angles to the even map too, so that taking the mean away changes nothing.
+            let mut maps = orthonormal(others + 1, places, 8);
+            maps.row_mut(0).fill(1.0 / (places as f64).sqrt());
+            let even = maps.row(0).to_owned();
+            for row in 1..=others {
+                for before in (0..row).chain(0..row) {
+                    let other = if before == 0 {
+                        even.clone()
+                    } else {
+                        maps.row(before).to_owned()
+                    };
+                    let along = other.dot(&maps.row(row));
+                    maps.row_mut(row).scaled_add(-along, &other);
+                }
+                let norm = maps.row(row).dot(&maps.row(row)).sqrt();
+                maps.row_mut(row).mapv_inplace(|value| value / norm);
+            }
+            let vectors = orthonormal(others, channels, 9);
+            let mut features = Array2::<f64>::zeros((channels, places));
+            for index in 0..others {
+                let strength = if index == 0 {
+                    3.0
+                } else {
+                    3.0 * next * 0.9f64.powi(index as i32 - 1)
+                };
+                for (channel, mut row) in features.rows_mut().into_iter().enumerate() {
+                    row.scaled_add(strength * vectors[[index, channel]], &maps.row(index + 1));
+                }
+            }
+            let sign = features.sum_axis(Axis(0)).dot(&maps.row(1)).signum();
+            let expected = maps.row(1).mapv(|value| (3.0 * sign * value) as f32);
+            let features = features
+                .mapv(|value| value as f32)
+                .into_shape_with_order((1, channels, places))
+                .unwrap();
+            let found = kernel::principal_component(features.view(), Rayon).unwrap();
+            let difference = (&found.row(0) - &expected).fold(0f32, |most, value| most.max(value.abs()));
+            // Single precision of what goes in, over the distance to the next component.
+            let tolerance = (1e-6 / (1.0 - next)).max(1e-6) as f32;
+            assert!(difference < tolerance, "{channels}×{places}, {next}: {difference}");
+        }
+    }
+}
+
+/// Two components of one strength: whichever is found is one of theirs.
+#[test]
+fn a_tie_of_components_gives_one_of_them() {
+    let features = array![[[1f32, -1., 0., 0.], [0., 0., 1., -1.]]];
+    let found = kernel::principal_component(features.view(), Serial).unwrap();
+    let squares: f32 = found.iter().map(|value| value * value).sum();
+    assert!((squares - 2.0).abs() < 1e-6, "{found}");
+    assert!((found[[0, 0]] + found[[0, 1]]).abs() < 1e-6 && (found[[0, 2]] + found[[0, 3]]).abs() < 1e-6);
 }

@@ -7,6 +7,8 @@ mod goldens;
 #[cfg(feature = "torch")]
 mod grad_cam;
 #[cfg(feature = "torch")]
+mod gradient_methods;
+#[cfg(feature = "torch")]
 mod heatmap;
 mod kernel;
 mod overlay;

@@ -49,7 +49,10 @@ impl DeviceChoice {
                 })?;
                 if !Cuda::is_available() {
                     return Err(ModelError::NoCuda {
-                        reason: "libtorch finds no GPU with a working NVIDIA driver".to_owned(),
+                        reason: match cuda_library::driver() {
+                            Ok(()) => "the NVIDIA driver reports no GPU that libtorch can use".to_owned(),
+                            Err(reason) => format!("the NVIDIA driver's library does not load ({reason})"),
+                        },
                     });
                 }
                 let count = Cuda::device_count();

@@ -66,6 +66,23 @@ pub enum ModelError {
         /// Every key that does not fit.
         mismatches: Box<Mismatches>,
     },
+    /// A file that is no TorchScript, or whose module cannot be loaded.
+    #[error("cannot load the TorchScript file {}", path.display())]
+    TorchScript {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TchError,
+    },
+    /// A network without a stage.
+    #[error("a row of no stages was given; expected at least one")]
+    NoStages,
+    /// Two stages of one name.
+    #[error("two stages are called `{name}`; expected a name of its own for each")]
+    SameStages {
+        /// The name.
+        name: String,
+    },
     /// The weights file could not be written.
     #[error("cannot write the weights file {}", path.display())]
     Write {

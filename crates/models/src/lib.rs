@@ -22,6 +22,8 @@
 //! |---|---|
 //! | `network.rs` | [`Network`], [`NetworkConfig`], [`Architecture`] |
 //! | `stage.rs` | [`Stage`] |
+//! | `torch_script.rs` | stages from TorchScript files and tch's modules |
+//! | `stage_row.rs` | [`StageRow`]: a network of one's own |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
 //! | `weights.rs` | weights in and out, [`Loaded`], [`TEMPORARY_PREFIX`] |
 //! | `load_rules.rs` | [`LoadRules`]: [`Head`], [`Stem`], entries, prefixes |
@@ -42,7 +44,9 @@ mod network;
 mod resnet;
 mod squeezenet;
 mod stage;
+mod stage_row;
 mod state_dict;
+mod torch_script;
 mod weights;
 
 pub use device::DeviceChoice;
@@ -51,6 +55,7 @@ pub use input::InputSpec;
 pub use load_rules::{Head, LoadRules, Stem};
 pub use network::{Architecture, Network, NetworkConfig};
 pub use stage::Stage;
+pub use stage_row::StageRow;
 pub use state_dict::StateDictFault;
 pub use weights::{Loaded, TEMPORARY_PREFIX};
 

@@ -263,7 +263,7 @@ impl<'c> AtLayer<'c> {
 }
 
 /// A finite sum has finite terms only, so the exact look is needed for a sum that overflowed.
-fn check_finite(tensor: &Tensor, values: Values, layer: &str) -> Result<(), CamError> {
+pub(crate) fn check_finite(tensor: &Tensor, values: Values, layer: &str) -> Result<(), CamError> {
     if f32::try_from(tensor.f_sum(Kind::Float)?)?.is_finite() || bool::try_from(tensor.f_isfinite()?.f_all()?)? {
         Ok(())
     } else {

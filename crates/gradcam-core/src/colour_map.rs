@@ -1,6 +1,6 @@
 //! From a value to a colour.
 
-use crate::colour_tables::{INFERNO, TURBO, VIRIDIS};
+use crate::colour_tables::{INFERNO, MAGMA, TURBO, VIRIDIS};
 
 /// A colour map, as matplotlib has it: 256 steps.
 ///
@@ -18,6 +18,8 @@ pub enum ColourMap {
     Viridis,
     /// Black over red to pale yellow; lightness rises evenly.
     Inferno,
+    /// Black over purple to pale yellow; lightness rises evenly.
+    Magma,
     /// A rainbow without false edges.
     Turbo,
     /// The rainbow that heatmaps in papers usually wear; its bright bands look like edges.
@@ -41,13 +43,14 @@ const JET: [Ramp; 3] = [
 
 impl ColourMap {
     /// Every colour map.
-    pub const ALL: [Self; 4] = [Self::Viridis, Self::Inferno, Self::Turbo, Self::Jet];
+    pub const ALL: [Self; 5] = [Self::Viridis, Self::Inferno, Self::Magma, Self::Turbo, Self::Jet];
 
     /// matplotlib's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Viridis => "viridis",
             Self::Inferno => "inferno",
+            Self::Magma => "magma",
             Self::Turbo => "turbo",
             Self::Jet => "jet",
         }
@@ -65,6 +68,7 @@ impl ColourMap {
         match self {
             Self::Viridis => unpack(&VIRIDIS),
             Self::Inferno => unpack(&INFERNO),
+            Self::Magma => unpack(&MAGMA),
             Self::Turbo => unpack(&TURBO),
             Self::Jet => JET.map(|ramp| (height(ramp, step as f64) * 255.0) as u8),
         }

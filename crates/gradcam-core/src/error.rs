@@ -185,6 +185,95 @@ pub enum CamError {
         /// The maps' own size.
         grid: Vec<i64>,
     },
+    /// Fusing needs a layer's maps.
+    #[error("no maps to fuse were given")]
+    NoMaps,
+    /// Maps of another number of samples than what they belong to.
+    #[error("there are maps of {found} samples; expected {expected}")]
+    MapBatch {
+        /// The number of maps.
+        found: i64,
+        /// The number of samples.
+        expected: i64,
+    },
+    /// A scale of LayerCAM's fusion that lifts nothing.
+    #[error("a gamma of {gamma} was given; expected a finite number above 0")]
+    Gamma {
+        /// The value given.
+        gamma: f64,
+    },
+    /// An input that is no batch of images or volumes.
+    #[error("an input of shape {shape:?} was given; expected [N, C, H, W] or [N, C, D, H, W], no axis empty")]
+    Input {
+        /// The input's shape.
+        shape: Vec<i64>,
+    },
+    /// A flip along an axis that the input does not have.
+    #[cfg(feature = "torch")]
+    #[error("the flip {flip:?} was asked for, but the input has {axes} axes of space")]
+    Flip {
+        /// The flip.
+        flip: crate::Flip,
+        /// The input's axes of space.
+        axes: usize,
+    },
+    /// A scale that no image can be resized by.
+    #[error("a scale of {scale} was given; expected a finite number above 0")]
+    Scale {
+        /// The value given.
+        scale: f64,
+    },
+    /// A factor that no image can be multiplied by.
+    #[error("a factor of {factor} was given; expected a finite number")]
+    Factor {
+        /// The value given.
+        factor: f64,
+    },
+    /// Augmenting needs a view.
+    #[error("{scales} scales and {factors} factors were given; expected 1 or more of both")]
+    NoViews {
+        /// The number of scales.
+        scales: usize,
+        /// The number of factors.
+        factors: usize,
+    },
+    /// A stage named as a ReLU that is none.
+    #[error("stage `{stage}` was named as a ReLU, but does not compute max(0, x) or min(6, max(0, x))")]
+    NotRelu {
+        /// The stage.
+        stage: String,
+    },
+    /// A factorisation into nothing.
+    #[error("{concepts} concepts were asked for; expected 1 or more")]
+    Concepts {
+        /// The number asked for.
+        concepts: usize,
+    },
+    /// A tolerance that is none.
+    #[error("a tolerance of {tolerance} was given; expected a finite number of 0 or more")]
+    Tolerance {
+        /// The value given.
+        tolerance: f64,
+    },
+    /// A search without a step.
+    #[error("{iterations} iterations were asked for; expected 1 or more")]
+    Iterations {
+        /// The number asked for.
+        iterations: usize,
+    },
+    /// An activation below zero where none may be.
+    #[error(
+        "channel {channel} of sample {sample} holds the activation {value}; expected 0 or more, as behind a ReLU, or an \
+         offset"
+    )]
+    NegativeActivation {
+        /// The sample.
+        sample: usize,
+        /// The channel.
+        channel: usize,
+        /// The value.
+        value: f32,
+    },
     /// A grey value or a heatmap's value that has no colour.
     #[error("the value {value} at row {row}, column {column} is not in 0..=1")]
     NotInUnitRange {
@@ -194,6 +283,34 @@ pub enum CamError {
         row: usize,
         /// Its column.
         column: usize,
+    },
+    /// A window's centre that is no number.
+    #[error("a window with the centre {centre} was given; expected a finite number")]
+    WindowCentre {
+        /// The value given.
+        centre: f64,
+    },
+    /// A window that is too narrow.
+    #[error("a window with the width {width} was given; expected a finite number of at least {least}")]
+    WindowWidth {
+        /// The value given.
+        width: f64,
+        /// The narrowest window.
+        least: f64,
+    },
+    /// Percentiles that make no window.
+    #[error("a window from percentile {low} to {high} was given; expected 0 ≤ low < high ≤ 100")]
+    WindowPercentiles {
+        /// The lower one.
+        low: f64,
+        /// The higher one.
+        high: f64,
+    },
+    /// A NaN or an infinity in a scan.
+    #[error("value {index} of the scan, counted row by row, is not finite")]
+    NonFiniteValue {
+        /// Its place, row by row.
+        index: usize,
     },
     /// An opacity that is none.
     #[error("an alpha of {alpha} was given; expected 0..=1")]

@@ -58,6 +58,21 @@ impl Maps {
         &self.maps
     }
 
+    /// Smallest and largest value of each sample.
+    pub(crate) fn ranges(&self) -> &[(f32, f32)] {
+        &self.ranges
+    }
+
+    /// Fails unless there is a map for each of `batch` samples.
+    pub(crate) fn check_batch(&self, batch: i64) -> Result<(), CamError> {
+        let found = self.maps.size()[0];
+        if found == batch {
+            Ok(())
+        } else {
+            Err(CamError::MapBatch { found, expected: batch })
+        }
+    }
+
     /// What is in each sample's map.
     pub fn contents(&self) -> Vec<Content> {
         self.ranges.iter().map(|&(min, max)| Content::of(min, max)).collect()

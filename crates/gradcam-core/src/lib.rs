@@ -31,9 +31,13 @@
 //! | `eigen_smoothing.rs` | any of them with the channels' first principal component in place of their sum |
 //! | `planes.rs`, `principal_component.rs` | what they share |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
+//! | `fusion.rs` | [`fuse`]: several layers' maps as one |
+//! | `test_time_augmentation.rs` | [`test_time_augmentation`](fn@test_time_augmentation): the mean over flips and scales |
+//! | `guided_backpropagation.rs` | [`guided_backpropagation`](fn@guided_backpropagation), [`guided_grad_cam`] |
+//! | `deep_feature_factorisation.rs` | [`deep_feature_factorisation`](fn@deep_feature_factorisation): a layer as a few concepts |
 //! | `kernel/`, `parallelism.rs` | the same on arrays |
 //! | `random_cam.rs` | the control |
-//! | `overlay.rs`, `colour_map.rs`, `colour_tables.rs` | pictures |
+//! | `overlay.rs`, `colour_map.rs`, `colour_tables.rs`, `window.rs` | pictures |
 //! | `error.rs` | [`CamError`] |
 
 #[cfg(feature = "torch")]
@@ -41,6 +45,7 @@ mod capture;
 mod colour_map;
 mod colour_tables;
 mod content;
+mod deep_feature_factorisation;
 #[cfg(feature = "torch")]
 mod eigen_grad_cam;
 #[cfg(feature = "torch")]
@@ -49,11 +54,15 @@ mod eigen_smoothing;
 mod element_wise_grad_cam;
 mod error;
 #[cfg(feature = "torch")]
+mod fusion;
+#[cfg(feature = "torch")]
 mod grad_cam;
 #[cfg(feature = "torch")]
 mod grad_cam_plus_plus;
 #[cfg(feature = "torch")]
 mod gradient_method;
+#[cfg(feature = "torch")]
+mod guided_backpropagation;
 #[cfg(feature = "torch")]
 mod heatmap;
 #[cfg(feature = "torch")]
@@ -73,12 +82,16 @@ mod stage;
 #[cfg(feature = "torch")]
 mod target;
 #[cfg(feature = "torch")]
+mod test_time_augmentation;
+mod window;
+#[cfg(feature = "torch")]
 mod x_grad_cam;
 
 #[cfg(feature = "torch")]
 pub use capture::{AtLayer, Capture, Gradients};
 pub use colour_map::ColourMap;
 pub use content::Content;
+pub use deep_feature_factorisation::{DeepFeatureFactorisation, Factorisation, Offset, deep_feature_factorisation};
 #[cfg(feature = "torch")]
 pub use eigen_grad_cam::eigen_grad_cam;
 #[cfg(feature = "torch")]
@@ -87,11 +100,15 @@ pub use eigen_smoothing::eigen_smoothing;
 pub use element_wise_grad_cam::element_wise_grad_cam;
 pub use error::{CamError, Values};
 #[cfg(feature = "torch")]
+pub use fusion::{Fusion, fuse};
+#[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
 #[cfg(feature = "torch")]
 pub use grad_cam_plus_plus::grad_cam_plus_plus;
 #[cfg(feature = "torch")]
 pub use gradient_method::GradientMethod;
+#[cfg(feature = "torch")]
+pub use guided_backpropagation::{guided_backpropagation, guided_grad_cam};
 #[cfg(feature = "torch")]
 pub use heatmap::{Heatmaps, Maps};
 #[cfg(feature = "torch")]
@@ -105,6 +122,9 @@ pub use random_cam::random_cam;
 pub use stage::{Stage, Stages, last_spatial};
 #[cfg(feature = "torch")]
 pub use target::{Score, Target};
+#[cfg(feature = "torch")]
+pub use test_time_augmentation::{Flip, TestTimeAugmentation, test_time_augmentation};
+pub use window::Window;
 #[cfg(feature = "torch")]
 pub use x_grad_cam::x_grad_cam;
 

@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 assert matplotlib.__version__ == "3.11.2", matplotlib.__version__
 
 lines = [
-    "//! Colour maps as matplotlib 3.11.2 tabulates them: viridis and inferno (public domain, by Nathaniel",
-    "//! Smith and Stéfan van der Walt), turbo (Apache 2.0, by Anton Mikhailov for Google). Written by",
-    "//! `tests/goldens/colours.py`.",
+    "//! Colour maps as matplotlib 3.11.2 tabulates them: viridis, inferno and magma (public domain, by",
+    "//! Nathaniel Smith and Stéfan van der Walt), turbo (Apache 2.0, by Anton Mikhailov for Google). Written",
+    "//! by `tests/goldens/colours.py`.",
 ]
-for name in ("viridis", "inferno", "turbo"):
+for name in ("viridis", "inferno", "magma", "turbo"):
     table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tolist()
     values = [f"0x{red:02x}{green:02x}{blue:02x}" for red, green, blue in table]
     lines += ["", "#[rustfmt::skip]", f"pub(crate) static {name.upper()}: [u32; 256] = ["]
@@ -25,7 +25,7 @@ for name in ("viridis", "inferno", "turbo"):
 (HERE / "../../src/colour_tables.rs").write_text("\n".join(lines) + "\n")
 
 rows = ["map,value,red,green,blue"]
-for name in ("viridis", "inferno", "turbo", "jet"):
+for name in ("viridis", "inferno", "magma", "turbo", "jet"):
     for value in np.linspace(0, 1, 101, dtype=np.float32):
         red, green, blue, _ = matplotlib.colormaps[name](value, bytes=True)
         rows.append(f"{name},{value!s},{red},{green},{blue}")

@@ -2,12 +2,17 @@
 
 #[cfg(feature = "torch")]
 mod capture;
+mod deep_feature_factorisation;
+#[cfg(feature = "torch")]
+mod fusion;
 #[cfg(feature = "torch")]
 mod goldens;
 #[cfg(feature = "torch")]
 mod grad_cam;
 #[cfg(feature = "torch")]
 mod gradient_methods;
+#[cfg(feature = "torch")]
+mod guided_backpropagation;
 #[cfg(feature = "torch")]
 mod heatmap;
 mod kernel;
@@ -17,6 +22,11 @@ mod random_cam;
 mod small_net;
 #[cfg(feature = "torch")]
 mod target;
+#[cfg(feature = "torch")]
+mod test_time_augmentation;
+#[cfg(feature = "torch")]
+mod two_layers;
+mod window;
 
 /// Settings and results can be handed between threads.
 #[test]
@@ -24,9 +34,16 @@ fn plain_types_are_send_and_sync() {
     fn check<T: Send + Sync>() {}
     check::<gradcam_core::ColourMap>();
     check::<gradcam_core::Content>();
+    check::<gradcam_core::DeepFeatureFactorisation>();
+    check::<gradcam_core::Factorisation>();
     check::<gradcam_core::Parallelism>();
     check::<gradcam_core::kernel::Normalised<ndarray::IxDyn>>();
     check::<gradcam_core::Values>();
+    check::<gradcam_core::Window>();
     #[cfg(feature = "torch")]
-    check::<gradcam_core::Target>();
+    {
+        check::<gradcam_core::Fusion>();
+        check::<gradcam_core::Target>();
+        check::<gradcam_core::TestTimeAugmentation>();
+    }
 }

@@ -17,7 +17,7 @@ fn colours_are_those_of_matplotlib() {
         assert_eq!(map.rgb(fields[1].parse().unwrap()).to_vec(), expected, "{line}");
         seen += 1;
     }
-    assert_eq!(seen, 4 * 101);
+    assert_eq!(seen, 5 * 101);
 }
 
 #[test]

@@ -1,0 +1,254 @@
+use gradcam_core::{
+    CamError, DeepFeatureFactorisation, Factorisation, Offset, Parallelism, deep_feature_factorisation,
+};
+use ndarray::{Array2, Array4, ArrayD, Axis};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn settings(concepts: usize) -> DeepFeatureFactorisation {
+    DeepFeatureFactorisation::default().with_concepts(concepts)
+}
+
+/// Activations of given concepts with amounts of which half are zero.
+fn planted(concepts: &Array2<f32>, samples: usize, grid: (usize, usize), seed: u64) -> Array4<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let places = samples * grid.0 * grid.1;
+    let amounts = Array2::from_shape_simple_fn((places, concepts.nrows()), || {
+        (generator.random::<f32>() - 0.5).max(0.0)
+    });
+    let values = amounts
+        .dot(concepts)
+        .into_shape_with_order((samples, grid.0, grid.1, concepts.ncols()))
+        .unwrap();
+    values.permuted_axes([0, 3, 1, 2]).as_standard_layout().to_owned()
+}
+
+fn random(shape: (usize, usize, usize, usize), seed: u64) -> Array4<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    Array4::from_shape_simple_fn(shape, || generator.random())
+}
+
+/// `H W` plus the offsets, in the shape of the activations.
+fn product(found: &Factorisation) -> ArrayD<f32> {
+    let shape = found.maps.shape().to_vec();
+    let channels = found.concepts.ncols();
+    let mut out = ArrayD::zeros([&shape[..1], &[channels], &shape[2..]].concat());
+    for (sample, maps) in found.maps.outer_iter().enumerate() {
+        for channel in 0..channels {
+            let mut plane = out.index_axis_mut(Axis(0), sample);
+            let mut plane = plane.index_axis_mut(Axis(0), channel);
+            plane += found.offsets[channel];
+            for (concept, map) in maps.outer_iter().enumerate() {
+                plane.scaled_add(found.concepts[[concept, channel]], &map);
+            }
+        }
+    }
+    out
+}
+
+/// scikit-learn 1.9.1's best of 20 random starts, see `tests/goldens/composition.py`. The seed's own
+/// start may end in another minimum, up to 7 % worse there as here, where there is more than one: with five
+/// concepts. With fewer all starts end alike.
+#[cfg(feature = "torch")]
+#[test]
+fn reconstructs_as_well_as_scikit_learn() {
+    let net = crate::two_layers::TwoLayers::read();
+    for (layer, offset, name) in [
+        ("relu2", Offset::None, "factors"),
+        ("conv2", Offset::ChannelMinimum, "factors.shifted"),
+    ] {
+        let capture = net.stages().capture(&net.images(), &[layer]).unwrap();
+        let activations = crate::small_net::array(capture.activations(layer).unwrap());
+        for (concepts, tolerance) in [(1, 1e-6), (2, 1e-4), (3, 1e-4), (5, 1e-4)] {
+            let expected = net.get(&format!("{name}.{concepts}.error")).double_value(&[0]);
+            let errors: Vec<f64> = (0..10)
+                .map(|seed| {
+                    let settings = settings(concepts).with_offset(offset).with_seed(seed);
+                    let found = deep_feature_factorisation(activations.view(), &settings).unwrap();
+                    assert!(found.converged);
+                    found.error
+                })
+                .collect();
+            let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
+            assert!(
+                (best / expected - 1.0).abs() < tolerance,
+                "{name} {concepts}: {best} {expected}"
+            );
+            eprintln!(
+                "{name} {concepts}: best {:.1e}, errors {errors:.4?}",
+                best / expected - 1.0
+            );
+            let worst = errors.iter().copied().fold(0.0, f64::max);
+            let allowed = if concepts < 5 { 1e-3 } else { 0.07 };
+            assert!(
+                worst / expected - 1.0 < allowed,
+                "{name} {concepts}: {worst} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_error_is_that_of_the_factors() {
+    for offset in [Offset::None, Offset::ChannelMinimum] {
+        let activations = random((3, 6, 4, 5), 1) + 0.5;
+        let found = deep_feature_factorisation(activations.view(), &settings(3).with_offset(offset)).unwrap();
+        let (samples, places) = (3, 20);
+        assert_eq!(found.maps.shape(), [samples, 3, 4, 5]);
+        let left = &activations.clone().into_dyn() - &product(&found);
+        let mut whole = activations.clone();
+        for (channel, &offset) in found.offsets.iter().enumerate() {
+            whole
+                .index_axis_mut(Axis(1), channel)
+                .mapv_inplace(|value| value - offset);
+        }
+        let norm = |values: &mut dyn Iterator<Item = &f32>| values.map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let error = norm(&mut left.iter()) / norm(&mut whole.iter());
+        assert!((error - found.error).abs() < 1e-5, "{error} {}", found.error);
+        assert!(found.maps.iter().chain(&found.concepts).all(|&value| value >= 0.0));
+        for concept in found.concepts.outer_iter() {
+            assert!((concept.dot(&concept) - 1.0).abs() < 1e-5);
+        }
+        let shares: Vec<f32> = (0..3)
+            .map(|concept| found.maps.index_axis(Axis(1), concept).iter().map(|v| v * v).sum())
+            .collect();
+        assert!(shares.is_sorted_by(|a, b| a >= b), "{shares:?} over {places} places");
+    }
+}
+
+/// Concepts that are alone somewhere can be found again, up to their order.
+#[test]
+fn planted_concepts_are_found() {
+    let concepts = ndarray::arr2(&[
+        [1.0f32, 0.0, 0.0, 2.0, 0.0],
+        [0.0, 3.0, 0.0, 0.0, 1.0],
+        [0.5, 0.0, 4.0, 0.0, 0.0],
+    ]);
+    for seed in 0..5 {
+        let activations = planted(&concepts, 4, (6, 7), 10 + seed);
+        let settings = settings(3).with_seed(seed).with_tolerance(1e-9).with_iterations(20_000);
+        let found = deep_feature_factorisation(activations.view(), &settings).unwrap();
+        assert!(found.error < 1e-3, "{}", found.error);
+        for concept in concepts.outer_iter() {
+            let length = concept.dot(&concept).sqrt();
+            let nearest = found.concepts.outer_iter().map(|row| row.dot(&concept) / length);
+            assert!(nearest.fold(0.0, f32::max) > 0.999);
+        }
+    }
+}
+
+/// The best rank 1 of a non-negative matrix is its first singular pair, which is non-negative.
+#[test]
+fn one_concept_is_the_first_singular_vector() {
+    let activations = random((2, 7, 3, 4), 5);
+    let found = deep_feature_factorisation(activations.view(), &settings(1)).unwrap();
+    let matrix = activations.clone().permuted_axes([0, 2, 3, 1]);
+    let matrix = matrix
+        .as_standard_layout()
+        .into_shape_with_order((24, 7))
+        .unwrap()
+        .to_owned();
+    let gram = matrix.t().dot(&matrix);
+    let mut vector = ndarray::Array1::from_elem(7, 1f32);
+    for _ in 0..200 {
+        vector = gram.dot(&vector);
+        vector /= vector.dot(&vector).sqrt();
+    }
+    for (found, expected) in found.concepts.iter().zip(&vector) {
+        assert!((found - expected).abs() < 1e-4);
+    }
+}
+
+/// More places than a block holds.
+#[test]
+fn threads_and_repetition_change_nothing() {
+    let activations = random((3, 5, 20, 11), 2);
+    let few = settings(4).with_iterations(20).with_tolerance(0.0);
+    let one = deep_feature_factorisation(activations.view(), &few).unwrap();
+    assert!(!one.converged && one.iterations == 20);
+    let serial = few.clone().with_parallelism(Parallelism::Serial);
+    for other in [&few, &serial] {
+        assert_eq!(deep_feature_factorisation(activations.view(), other).unwrap(), one);
+    }
+    // Another layout of the same values.
+    let swapped = activations.view().reversed_axes().as_standard_layout().to_owned();
+    assert_eq!(
+        deep_feature_factorisation(swapped.view().reversed_axes(), &few).unwrap(),
+        one
+    );
+}
+
+#[test]
+fn the_error_never_rises() {
+    let activations = random((2, 8, 6, 6), 3);
+    let errors: Vec<f64> = (1..30)
+        .map(|iterations| {
+            let settings = settings(3).with_iterations(iterations).with_tolerance(0.0);
+            deep_feature_factorisation(activations.view(), &settings).unwrap().error
+        })
+        .collect();
+    assert!(errors.windows(2).all(|pair| pair[1] <= pair[0] + 1e-12), "{errors:?}");
+}
+
+/// From whatever start. (Starts of noise leave the third channel to none of the concepts.)
+#[test]
+fn no_concept_is_lost_on_the_way() {
+    let values = vec![8., 0., 4., 6., 0., 3., 0., 2., 0.];
+    let activations = Array4::from_shape_vec((1, 3, 1, 3), values).unwrap();
+    for seed in 0..50 {
+        let found = deep_feature_factorisation(activations.view(), &settings(2).with_seed(seed)).unwrap();
+        assert!(found.error < 1e-3, "{seed}: {}", found.error);
+    }
+}
+
+#[test]
+fn nothing_to_explain_and_more_concepts_than_there_are() {
+    let nothing = Array4::zeros((2, 3, 2, 2));
+    let found = deep_feature_factorisation(nothing.view(), &settings(2)).unwrap();
+    assert!(found.maps.iter().chain(&found.concepts).all(|&value| value == 0.0));
+    assert_eq!((found.error, found.converged), (0.0, true));
+    let many = deep_feature_factorisation(random((1, 3, 2, 2), 4).view(), &settings(7)).unwrap();
+    assert!(many.error < 1e-3);
+    assert!(many.maps.iter().chain(&many.concepts).all(|value| value.is_finite()));
+    let volume = ArrayD::from_elem(vec![2, 3, 2, 2, 2], 1f32);
+    let found = deep_feature_factorisation(volume.view(), &settings(1)).unwrap();
+    assert_eq!(found.maps.shape(), [2, 1, 2, 2, 2]);
+    assert!(found.error < 1e-6);
+}
+
+#[test]
+fn faults_are_named() {
+    let good = random((1, 2, 2, 2), 6);
+    let of = |settings: DeepFeatureFactorisation| deep_feature_factorisation(good.view(), &settings).unwrap_err();
+    assert!(matches!(of(settings(0)), CamError::Concepts { concepts: 0 }));
+    assert!(matches!(
+        of(settings(2).with_iterations(0)),
+        CamError::Iterations { .. }
+    ));
+    for tolerance in [-1.0, f64::NAN] {
+        assert!(matches!(
+            of(settings(2).with_tolerance(tolerance)),
+            CamError::Tolerance { .. }
+        ));
+    }
+    let mut bad = random((2, 2, 2, 2), 7);
+    bad[[1, 1, 0, 1]] = -0.25;
+    assert!(matches!(
+        deep_feature_factorisation(bad.view(), &settings(2)),
+        Err(CamError::NegativeActivation {
+            sample: 1,
+            channel: 1,
+            value: -0.25
+        })
+    ));
+    bad[[1, 1, 0, 1]] = f32::NAN;
+    assert!(matches!(
+        deep_feature_factorisation(bad.view(), &settings(2).with_offset(Offset::ChannelMinimum)),
+        Err(CamError::NonFiniteMap { sample: 1 })
+    ));
+    let flat = Array2::<f32>::zeros((2, 3));
+    assert!(matches!(
+        deep_feature_factorisation(flat.view(), &settings(2)),
+        Err(CamError::Shape { .. })
+    ));
+}

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use tch::{Kind, TchError};
 
+use crate::architecture::Architecture;
 use crate::input::InputSpec;
-use crate::network::Architecture;
 use crate::state_dict::StateDictFault;
 
 /// What can go wrong with a network, its weights or its device.
@@ -33,6 +33,27 @@ pub enum ModelError {
         /// The description asked for.
         input: InputSpec,
     },
+    /// A dropout that is no probability below 1.
+    #[error("a dropout of {probability} was asked for; expected 0 or more and less than 1")]
+    Dropout {
+        /// The probability asked for.
+        probability: f64,
+    },
+    /// A stochastic depth that is no probability below 1.
+    #[error("a stochastic depth of {probability} was asked for; expected 0 or more and less than 1")]
+    StochasticDepth {
+        /// The probability asked for.
+        probability: f64,
+    },
+    /// Inference in numbers that are not real ones.
+    #[error("inference in {kind:?} was asked for; expected Float, BFloat16, Half or Double")]
+    InferenceKind {
+        /// The kind asked for.
+        kind: Kind,
+    },
+    /// A network that was rebuilt for inference was to be loaded, trained or rebuilt.
+    #[error("the network was rebuilt for inference; its original can be loaded, trained and rebuilt, it cannot")]
+    ForInference,
     /// The weights file could not be read as safetensors.
     #[error("cannot read the weights file {} as safetensors", path.display())]
     Read {

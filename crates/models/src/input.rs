@@ -1,5 +1,7 @@
 use tch::{Kind, TchError, Tensor};
 
+use crate::scope::channels_last;
+
 /// What a network expects its image batches to be: `[N, channels, height, width]`, f32, each
 /// channel normalised as `(x − mean) / std` from values in 0..=1.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,30 +24,61 @@ impl InputSpec {
         }
     }
 
+    /// Channels from −1 to 1, mean and standard deviation one half: TensorFlow's way.
+    ///
+    /// ```
+    /// use models::InputSpec;
+    ///
+    /// let grey = InputSpec::symmetric(1);
+    /// assert_eq!((grey.channels(), grey.range()), (1, vec![(-1.0, 1.0)]));
+    /// ```
+    pub fn symmetric(channels: usize) -> Self {
+        Self {
+            size: 224,
+            mean: vec![0.5; channels],
+            std: vec![0.5; channels],
+        }
+    }
+
+    /// With another side length.
+    pub fn with_size(mut self, size: i64) -> Self {
+        self.size = size;
+        self
+    }
+
     /// The number of channels.
     pub fn channels(&self) -> i64 {
         self.mean.len() as i64
     }
 
-    /// Images with values in 0..=1, grey `[N, 1, H, W]` or with all channels, as the network wants
+    /// What 0 and 1 become in each channel: (0 − mean) / std and (1 − mean) / std.
+    pub fn range(&self) -> Vec<(f32, f32)> {
+        let channels = self.mean.iter().zip(&self.std);
+        channels.map(|(mean, std)| (-mean / std, (1.0 - mean) / std)).collect()
+    }
+
+    /// Images with values in 0..=1, grey `[N, 1, …]` or with all channels, as the network wants
     /// them: grey repeated to every channel, then normalised.
     ///
     /// The result lies channels-last in memory, which convolutions keep and are faster on.
     ///
+    /// # Shapes
+    /// Images `[N, C, H, W]` or volumes `[N, C, D, H, W]`; the same with all channels comes back.
+    ///
     /// # Errors
     /// libtorch's own, when the channels are neither 1 nor those of the network.
     pub fn prepare(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        let mut shape = vec![1; images.dim().max(2)];
+        shape[1] = self.channels();
         let channel = |values: &[f32]| {
             Tensor::f_from_slice(values)?
                 .f_to_device(images.device())?
-                .f_view([1, self.channels(), 1, 1])
+                .f_view(shape.as_slice())
         };
-        images
+        let normalised = images
             .f_to_kind(Kind::Float)?
             .f_sub(&channel(&self.mean)?)?
-            .f_div(&channel(&self.std)?)?
-            .f_permute([0, 2, 3, 1])?
-            .f_contiguous()?
-            .f_permute([0, 3, 1, 2])
+            .f_div(&channel(&self.std)?)?;
+        channels_last(&normalised)
     }
 }

@@ -20,40 +20,46 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `network.rs` | [`Network`], [`NetworkConfig`], [`Architecture`] |
+//! | `network.rs` | [`Network`], [`NetworkConfig`] |
+//! | `architecture.rs` | [`Architecture`]: every network by name |
+//! | `architectures/` | one family of networks a file |
+//! | `layers/` | one layer a file |
+//! | `scope.rs` | where layers get their variables: fresh, or another network's prepared for inference |
 //! | `stage.rs` | [`Stage`] |
 //! | `torch_script.rs` | stages from TorchScript files and tch's modules |
 //! | `stage_row.rs` | [`StageRow`]: a network of one's own |
+//! | `inference.rs` | [`InferenceConfig`], [`BatchNorms`], [`MemoryLayout`] |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
 //! | `weights.rs` | weights in and out, [`Loaded`], [`TEMPORARY_PREFIX`] |
 //! | `load_rules.rs` | [`LoadRules`]: [`Head`], [`Stem`], entries, prefixes |
 //! | `state_dict/` | torch's own files, read without running a pickle: [`StateDictFault`] |
 //! | `device.rs` | [`DeviceChoice`] and the loading of `libtorch_cuda` |
-//! | `squeezenet.rs`, `resnet.rs` | one architecture each |
-//! | `conv2d.rs`, `batch_norm2d.rs`, `linear.rs` | one layer each |
 
-mod batch_norm2d;
-mod conv2d;
+mod architecture;
+mod architectures;
 mod cuda_library;
 mod device;
 mod error;
+mod inference;
 mod input;
-mod linear;
+#[allow(dead_code, unused_imports)]
+mod layers;
 mod load_rules;
 mod network;
-mod resnet;
-mod squeezenet;
+mod scope;
 mod stage;
 mod stage_row;
 mod state_dict;
 mod torch_script;
 mod weights;
 
+pub use architecture::Architecture;
 pub use device::DeviceChoice;
 pub use error::{Mismatches, ModelError};
+pub use inference::{BatchNorms, InferenceConfig, MemoryLayout};
 pub use input::InputSpec;
 pub use load_rules::{Head, LoadRules, Stem};
-pub use network::{Architecture, Network, NetworkConfig};
+pub use network::{Network, NetworkConfig};
 pub use stage::Stage;
 pub use stage_row::StageRow;
 pub use state_dict::StateDictFault;

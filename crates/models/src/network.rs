@@ -1,63 +1,16 @@
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
-use tch::{Device, TchError, Tensor, nn};
+use tch::{Device, Kind, TchError, Tensor, nn};
 
+use crate::architecture::{Architecture, Blueprint, Settings};
 use crate::error::ModelError;
+use crate::inference::{BatchNorms, InferenceConfig, MemoryLayout};
 use crate::input::InputSpec;
+use crate::layers::Pass;
 use crate::load_rules::LoadRules;
-use crate::stage::Stage;
+use crate::scope::{Existing, Scope};
+use crate::stage::{Convert, Guard, Stage};
 use crate::weights::{self, Loaded};
-use crate::{resnet, squeezenet};
-
-/// The architectures this crate knows by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Architecture {
-    /// `squeezenet1_0`, [arXiv:1602.07360](https://arxiv.org/abs/1602.07360).
-    SqueezeNet1_0,
-    /// `resnet18`, [arXiv:1512.03385](https://arxiv.org/abs/1512.03385).
-    ResNet18,
-}
-
-impl Architecture {
-    /// Every architecture.
-    pub const ALL: [Self; 2] = [Self::SqueezeNet1_0, Self::ResNet18];
-
-    /// torchvision's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SqueezeNet1_0 => "squeezenet1_0",
-            Self::ResNet18 => "resnet18",
-        }
-    }
-
-    /// The path of the layer that holds one output per class.
-    pub fn head(self) -> &'static str {
-        match self {
-            Self::SqueezeNet1_0 => squeezenet::HEAD,
-            Self::ResNet18 => resnet::HEAD,
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Architecture {
-    type Err = ModelError;
-
-    fn from_str(name: &str) -> Result<Self, ModelError> {
-        Self::ALL
-            .into_iter()
-            .find(|architecture| architecture.name() == name)
-            .ok_or_else(|| ModelError::UnknownArchitecture { name: name.to_owned() })
-    }
-}
 
 /// Which network to build.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +18,8 @@ pub struct NetworkConfig {
     architecture: Architecture,
     classes: i64,
     input: InputSpec,
+    dropout: Option<f64>,
+    stochastic_depth: Option<f64>,
 }
 
 impl NetworkConfig {
@@ -73,7 +28,9 @@ impl NetworkConfig {
         Self {
             architecture,
             classes: 1000,
-            input: InputSpec::imagenet(),
+            input: architecture.input(),
+            dropout: None,
+            stochastic_depth: None,
         }
     }
 
@@ -89,18 +46,43 @@ impl NetworkConfig {
         self
     }
 
+    /// With this probability in every dropout layer instead of the published one; it changes nothing where there is
+    /// no such layer.
+    pub fn with_dropout(mut self, probability: f64) -> Self {
+        self.dropout = Some(probability);
+        self
+    }
+
+    /// With this probability that a training sample skips the last residual branch, growing linearly up to it from
+    /// zero at the first, instead of the published one; it changes nothing where there is no stochastic depth.
+    pub fn with_stochastic_depth(mut self, probability: f64) -> Self {
+        self.stochastic_depth = Some(probability);
+        self
+    }
+
     /// Builds the network with fresh weights on `device`, drawn from libtorch's global generator:
     /// call [`tch::manual_seed`] first for the same weights again.
     ///
     /// # Errors
-    /// [`ModelError::Classes`] and [`ModelError::InputSpec`] for settings no network can have;
-    /// libtorch's own, such as a lack of memory.
+    /// [`ModelError::Classes`], [`ModelError::InputSpec`], [`ModelError::Dropout`] and
+    /// [`ModelError::StochasticDepth`] for settings no network can have; libtorch's own, such as a lack of memory.
     pub fn build(&self, device: Device) -> Result<Network, ModelError> {
+        self.check()?;
+        let variables = nn::VarStore::new(device);
+        let stages = self.stages(&Scope::fresh(&variables))?;
+        Ok(Network {
+            config: self.clone(),
+            inference: None,
+            variables,
+            stages,
+        })
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
         if self.classes < 1 {
             return Err(ModelError::Classes { classes: self.classes });
         }
-        let channels = self.input.channels();
-        if channels < 1
+        if self.input.channels() < 1
             || self.input.std.len() != self.input.mean.len()
             || self.input.mean.iter().any(|mean| !mean.is_finite())
             || self.input.std.iter().any(|&std| !std.is_finite() || std <= 0.0)
@@ -109,16 +91,43 @@ impl NetworkConfig {
                 input: self.input.clone(),
             });
         }
-        let variables = nn::VarStore::new(device);
-        let stages = match self.architecture {
-            Architecture::SqueezeNet1_0 => squeezenet::squeezenet1_0(&variables.root(), channels, self.classes)?,
-            Architecture::ResNet18 => resnet::resnet18(&variables.root(), channels, self.classes)?,
-        };
-        Ok(Network {
-            config: self.clone(),
-            variables,
+        let bad = |probability: Option<f64>| probability.filter(|p| !(0.0..1.0).contains(p));
+        if let Some(probability) = bad(self.dropout) {
+            return Err(ModelError::Dropout { probability });
+        }
+        if let Some(probability) = bad(self.stochastic_depth) {
+            return Err(ModelError::StochasticDepth { probability });
+        }
+        Ok(())
+    }
+
+    fn stages(&self, scope: &Scope<'_>) -> Result<Vec<Stage>, TchError> {
+        let Blueprint {
+            name,
+            axes,
+            least,
             stages,
-        })
+            ..
+        } = self.architecture.blueprint();
+        let channels = self.input.channels();
+        let settings = Settings {
+            channels,
+            classes: self.classes,
+            dropout: self.dropout,
+            stochastic_depth: self.stochastic_depth,
+        };
+        let mut stages = stages(scope, &settings)?;
+        if !stages.is_empty() {
+            let guard = Guard {
+                network: name,
+                channels,
+                axes,
+                least,
+            };
+            let first = stages.remove(0).after(guard);
+            stages.insert(0, first);
+        }
+        Ok(stages)
     }
 }
 
@@ -126,6 +135,7 @@ impl NetworkConfig {
 #[derive(Debug)]
 pub struct Network {
     config: NetworkConfig,
+    inference: Option<InferenceConfig>,
     variables: nn::VarStore,
     stages: Vec<Stage>,
 }
@@ -146,6 +156,11 @@ impl Network {
         &self.config.input
     }
 
+    /// What the network was rebuilt for by [`Network::optimize_for_inference`], if it was.
+    pub fn inference(&self) -> Option<&InferenceConfig> {
+        self.inference.as_ref()
+    }
+
     /// The device that the variables are on.
     pub fn device(&self) -> Device {
         self.variables.device()
@@ -164,7 +179,7 @@ impl Network {
     /// The logits `[N, classes]` of a batch `[N, C, H, W]` in evaluation mode.
     ///
     /// # Errors
-    /// libtorch's own, for an input that a stage cannot take.
+    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         self.forward_t(input, false)
     }
@@ -172,11 +187,52 @@ impl Network {
     /// The logits `[N, classes]` of a batch `[N, C, H, W]`, in training mode if `train`.
     ///
     /// # Errors
-    /// libtorch's own, for an input that a stage cannot take.
+    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        self.stages
-            .iter()
-            .try_fold(input.shallow_clone(), |x, stage| stage.forward_t(&x, train))
+        let pass = Pass::new(train);
+        let Some((first, rest)) = self.stages.split_first() else {
+            return Ok(input.shallow_clone());
+        };
+        // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
+        rest.iter()
+            .try_fold(first.run(input, pass)?, |x, stage| stage.run_owned(x, pass))
+    }
+
+    /// The same network as it stands, rebuilt to be evaluated faster: the same stages by the same names, with
+    /// variables of its own. Training and loading are the original's.
+    ///
+    /// # Errors
+    /// [`ModelError::InferenceKind`] for a kind that holds no real numbers; [`ModelError::ForInference`] for a network
+    /// that is rebuilt already; libtorch's own.
+    ///
+    /// # Cost
+    /// A copy of the variables.
+    pub fn optimize_for_inference(&self, config: &InferenceConfig) -> Result<Network, ModelError> {
+        config.check()?;
+        if self.inference.is_some() {
+            return Err(ModelError::ForInference);
+        }
+        let existing = Existing {
+            variables: self.variables.variables().into_iter().collect(),
+            kind: config.kind(),
+            channels_last: config.layout() == MemoryLayout::ChannelsLast,
+            fold: config.batch_norms() == BatchNorms::Fold,
+        };
+        let variables = nn::VarStore::new(self.device());
+        let mut stages = self.config.stages(&Scope::of_existing(&variables, &existing))?;
+        if config.kind() != Kind::Float
+            && let Some(last) = stages.pop()
+        {
+            stages.push(last.with_output(Kind::Float));
+            let first = stages.remove(0).after(Convert(config.kind()));
+            stages.insert(0, first);
+        }
+        Ok(Network {
+            config: self.config.clone(),
+            inference: Some(config.clone()),
+            variables,
+            stages,
+        })
     }
 
     /// Reads the variables by name from a file of safetensors or from a state dict as `torch.save`
@@ -192,8 +248,12 @@ impl Network {
     /// [`ModelError::StateDict`] for a file that is missing, or torch's and broken, unsafe or of
     /// something else than tensors; [`ModelError::Read`] for one that is neither torch's nor
     /// safetensors; [`ModelError::NoEntries`] for an entry of safetensors; [`ModelError::Weights`]
-    /// with every missing, unexpected and misshapen key at once.
+    /// with every missing, unexpected and misshapen key at once; [`ModelError::ForInference`]
+    /// for a network that was rebuilt for inference.
     pub fn load(&mut self, path: impl AsRef<Path>, rules: impl Into<LoadRules>) -> Result<Loaded, ModelError> {
+        if self.inference.is_some() {
+            return Err(ModelError::ForInference);
+        }
         let head = self.config.architecture.head();
         weights::load(&self.variables, path.as_ref(), head, &rules.into())
     }

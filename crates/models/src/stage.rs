@@ -1,28 +1,51 @@
 use std::fmt;
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
-type Forward = Box<dyn Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send>;
+use crate::layers::{Layer, Pass, Sequence};
 
 /// One step of a network: a name and a function from tensor to tensor.
 ///
-/// The function's second argument says whether the network is being trained (dropout drops, batch
-/// norms use the batch's own statistics and update the running ones) or evaluated.
+/// The function knows whether the network is being trained (dropout drops, batch norms use the batch's own statistics
+/// and update the running ones) or evaluated.
 pub struct Stage {
     name: String,
-    forward: Forward,
+    prefixes: Vec<String>,
+    layer: Box<dyn Layer>,
 }
 
 impl Stage {
     /// A stage called `name` that computes `forward(input, train)`.
+    ///
+    /// ```
+    /// use models::Stage;
+    /// use tch::Tensor;
+    ///
+    /// let double = Stage::new("double", |x: &Tensor, _train| x.f_mul_scalar(2));
+    /// assert_eq!(double.forward(&Tensor::from_slice(&[1, 2]))?, Tensor::from_slice(&[2, 4]));
+    /// # Ok::<(), tch::TchError>(())
+    /// ```
     pub fn new(
         name: impl Into<String>,
         forward: impl Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send + 'static,
     ) -> Self {
+        Self::layer(name, Function(forward))
+    }
+
+    /// A stage called `name` that is this layer; its variables' names begin with the stage's.
+    pub(crate) fn layer(name: impl Into<String>, layer: impl Layer + 'static) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
-            forward: Box::new(forward),
+            prefixes: vec![name.clone()],
+            name,
+            layer: Box::new(layer),
         }
+    }
+
+    /// With variables under other names than the stage's own.
+    pub fn with_variables(mut self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.prefixes = prefixes.into_iter().map(Into::into).collect();
+        self
     }
 
     /// The stage's name: torchvision's module path where torchvision has the module.
@@ -30,12 +53,29 @@ impl Stage {
         &self.name
     }
 
+    /// Whether the network's variable of this name belongs to this stage, as `layer1.0.bn2.weight` does to `layer1.0`.
+    ///
+    /// ```
+    /// use models::Stage;
+    ///
+    /// let stage = Stage::new("layer1.0", |x: &tch::Tensor, _train| x.f_relu());
+    /// assert!(stage.owns("layer1.0.bn2.weight"));
+    /// assert!(!stage.owns("layer1.01.weight"));
+    /// ```
+    pub fn owns(&self, variable: &str) -> bool {
+        self.prefixes.iter().any(|prefix| {
+            variable
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
     /// Runs the stage in evaluation mode.
     ///
     /// # Errors
     /// libtorch's own, for an input that the stage cannot take.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
-        (self.forward)(input, false)
+        self.run(input, Pass::new(false))
     }
 
     /// Runs the stage in training mode if `train`, in evaluation mode otherwise.
@@ -43,7 +83,28 @@ impl Stage {
     /// # Errors
     /// libtorch's own, for an input that the stage cannot take.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        (self.forward)(input, train)
+        self.run(input, Pass::new(train))
+    }
+
+    pub(crate) fn run(&self, input: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.layer.forward(input, pass)
+    }
+
+    /// As [`Stage::run`], for an input that nobody needs any more.
+    pub(crate) fn run_owned(&self, input: Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.layer.forward_owned(input, pass)
+    }
+
+    /// With a layer before it.
+    pub(crate) fn after(mut self, first: impl Layer + 'static) -> Self {
+        self.layer = Box::new(Sequence::default().with(first).with_boxed(self.layer));
+        self
+    }
+
+    /// With its output converted to `kind`.
+    pub(crate) fn with_output(mut self, kind: Kind) -> Self {
+        self.layer = Box::new(Sequence::default().with_boxed(self.layer).with(Convert(kind)));
+        self
     }
 }
 
@@ -51,21 +112,51 @@ impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stage")
             .field("name", &self.name)
+            .field("prefixes", &self.prefixes)
             .finish_non_exhaustive()
     }
 }
 
-/// ReLU.
-pub(crate) fn relu(name: impl Into<String>) -> Stage {
-    Stage::new(name, |x, _| x.f_relu())
+struct Function<F>(F);
+
+impl<F: Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send> Layer for Function<F> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        (self.0)(x, pass.train())
+    }
 }
 
-/// Mean over all of space, to 1×1: `[N, C, H, W]` to `[N, C, 1, 1]`.
-pub(crate) fn average_pool(name: impl Into<String>) -> Stage {
-    Stage::new(name, |x, _| x.f_adaptive_avg_pool2d([1, 1]))
+/// To another precision.
+pub(crate) struct Convert(pub(crate) Kind);
+
+impl Layer for Convert {
+    fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+        x.f_to_kind(self.0)
+    }
 }
 
-/// `[N, C, 1, 1]` to `[N, C]`.
-pub(crate) fn flatten(name: impl Into<String>) -> Stage {
-    Stage::new(name, |x, _| x.f_flatten(1, -1))
+/// Refuses what the network cannot take, where a libtorch error would speak of some layer deep inside.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) network: &'static str,
+    pub(crate) channels: i64,
+    pub(crate) axes: usize,
+    pub(crate) least: i64,
+}
+
+impl Layer for Guard {
+    fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+        let Self {
+            network,
+            channels,
+            axes,
+            least,
+        } = *self;
+        let found = x.size();
+        if found.len() != axes + 2 || found[1] != channels || found[2..].iter().any(|&extent| extent < least) {
+            return Err(TchError::Shape(format!(
+                "{network} takes [N, {channels}] and {axes} extents of at least {least}, found {found:?}"
+            )));
+        }
+        Ok(x.shallow_clone())
+    }
 }

@@ -1,0 +1,123 @@
+use tch::{Kind, TchError, Tensor, nn};
+
+use super::{Layer, Pass};
+use crate::scope::Scope;
+
+/// Settings of a [`BatchNorm`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchNormConfig {
+    /// How much of a new batch goes into the running statistics.
+    momentum: f64,
+    /// Added to the variance.
+    epsilon: f64,
+    /// Whether there is a `weight`; Keras leaves it out before a ReLU.
+    scale: bool,
+}
+
+impl Default for BatchNormConfig {
+    /// Torch's: momentum 0.1, epsilon 1e-5.
+    fn default() -> Self {
+        Self {
+            momentum: 0.1,
+            epsilon: 1e-5,
+            scale: true,
+        }
+    }
+}
+
+impl BatchNormConfig {
+    pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    pub(crate) fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    pub(crate) fn without_scale(mut self) -> Self {
+        self.scale = false;
+        self
+    }
+
+    /// What the norm at `scope` does in evaluation, as `x · scale + shift`, in double precision: scale and shift,
+    /// both `[C]`.
+    pub(crate) fn affine(self, scope: &Scope<'_>) -> Result<(Tensor, Tensor), TchError> {
+        let double = |name| scope.taken(name)?.f_to_kind(Kind::Double);
+        let mut scale = double("running_var")?.f_add_scalar(self.epsilon)?.f_rsqrt()?;
+        if self.scale {
+            scale = scale.f_mul(&double("weight")?)?;
+        }
+        let shift = double("bias")?.f_sub(&double("running_mean")?.f_mul(&scale)?)?;
+        Ok((scale, shift))
+    }
+}
+
+/// Batch normalisation of `[N, C, …]` by channel, (x − mean) / √(variance + ε) · weight + bias, with variables
+/// `weight`, `bias`, `running_mean` and `running_var`, all `[C]`.
+///
+/// Ioffe & Szegedy, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167).
+#[derive(Debug)]
+pub(crate) enum BatchNorm {
+    /// As above.
+    Normalise {
+        weight: Option<Tensor>,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        config: BatchNormConfig,
+    },
+    /// Part of the convolution before it already.
+    Folded,
+}
+
+impl BatchNorm {
+    pub(crate) fn new(scope: &Scope<'_>, channels: i64, config: BatchNormConfig) -> Result<Self, TchError> {
+        let scope = scope.in_full_precision();
+        let shape = [channels];
+        let weight = match config.scale {
+            true => Some(scope.trainable("weight", &shape, nn::Init::Const(1.0))?),
+            false => None,
+        };
+        Ok(Self::Normalise {
+            weight,
+            bias: scope.trainable("bias", &shape, nn::Init::Const(0.0))?,
+            running_mean: scope.buffer("running_mean", &shape, 0.0)?,
+            running_var: scope.buffer("running_var", &shape, 1.0)?,
+            config,
+        })
+    }
+}
+
+impl Layer for BatchNorm {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let Self::Normalise {
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            config,
+        } = self
+        else {
+            return Ok(x.shallow_clone());
+        };
+        let size = x.size();
+        if pass.train() && x.numel() as i64 == bias.size()[0] {
+            // The variance of one number would go into the running statistics as NaN.
+            return Err(TchError::Shape(format!(
+                "batch normalisation in training needs more than one value a channel, found {size:?}"
+            )));
+        }
+        x.f_batch_norm(
+            weight.as_ref(),
+            Some(bias),
+            Some(running_mean),
+            Some(running_var),
+            pass.train(),
+            config.momentum,
+            config.epsilon,
+            true,
+        )
+    }
+}

@@ -1,0 +1,182 @@
+use tch::{TchError, Tensor};
+
+use super::{Init, Layer, Pass};
+use crate::scope::Scope;
+
+/// What lies around the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding<const D: usize> {
+    /// This many zeros at both ends of each axis.
+    Zeros([i64; D]),
+    /// As many zeros as make the output ⌈input / stride⌉ long, the odd one at the far end: Keras's `same`.
+    Same,
+}
+
+impl<const D: usize> Padding<D> {
+    /// The zeros before and after each axis.
+    pub(crate) fn around(
+        self,
+        size: &[i64],
+        kernel: [i64; D],
+        stride: [i64; D],
+        dilation: [i64; D],
+    ) -> [(i64, i64); D] {
+        std::array::from_fn(|axis| match self {
+            Self::Zeros(padding) => (padding[axis], padding[axis]),
+            Self::Same => {
+                let (size, stride) = (size[axis], stride[axis]);
+                let reach = dilation[axis] * (kernel[axis] - 1) + 1;
+                let total = (((size + stride - 1) / stride - 1) * stride + reach - size).max(0);
+                (total / 2, total - total / 2)
+            }
+        })
+    }
+}
+
+/// Pairs in torch's order for padding: last axis first.
+pub(crate) fn pad_list<const D: usize>(around: [(i64, i64); D]) -> Vec<i64> {
+    around
+        .iter()
+        .rev()
+        .flat_map(|&(before, after)| [before, after])
+        .collect()
+}
+
+/// Settings of a [`Conv`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvConfig<const D: usize> {
+    pub(crate) inputs: i64,
+    pub(crate) outputs: i64,
+    pub(crate) kernel: [i64; D],
+    pub(crate) stride: [i64; D],
+    pub(crate) padding: Padding<D>,
+    pub(crate) dilation: [i64; D],
+    pub(crate) groups: i64,
+    pub(crate) init: Init,
+    pub(crate) bias: Option<Init>,
+}
+
+impl<const D: usize> ConvConfig<D> {
+    /// Stride 1, no padding, one group, no bias, weights as torch's layers begin.
+    pub(crate) fn new(inputs: i64, outputs: i64, kernel: i64) -> Self {
+        Self {
+            inputs,
+            outputs,
+            kernel: [kernel; D],
+            stride: [1; D],
+            padding: Padding::Zeros([0; D]),
+            dilation: [1; D],
+            groups: 1,
+            init: Init::TorchDefault,
+            bias: None,
+        }
+    }
+
+    /// Of another extent along each axis.
+    pub(crate) fn with_kernel(mut self, kernel: [i64; D]) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    pub(crate) fn with_stride(mut self, stride: i64) -> Self {
+        self.stride = [stride; D];
+        self
+    }
+
+    pub(crate) fn with_padding(mut self, padding: Padding<D>) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// Padded with (k − 1) / 2 zeros: with an odd kernel and stride 1 the output is as large as the input.
+    pub(crate) fn centred(self) -> Self {
+        let padding = std::array::from_fn(|axis| (self.kernel[axis] - 1) / 2 * self.dilation[axis]);
+        self.with_padding(Padding::Zeros(padding))
+    }
+
+    pub(crate) fn with_dilation(mut self, dilation: i64) -> Self {
+        self.dilation = [dilation; D];
+        self
+    }
+
+    pub(crate) fn with_groups(mut self, groups: i64) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    pub(crate) fn with_init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    pub(crate) fn with_bias(mut self, bias: Init) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    fn shape(&self) -> Vec<i64> {
+        [&[self.outputs, self.inputs / self.groups], self.kernel.as_slice()].concat()
+    }
+}
+
+/// A convolution over the `D` axes of `[N, C, …]` with variables `weight` `[out, in / groups, k…]` and `bias` `[out]`.
+#[derive(Debug)]
+pub(crate) struct Conv<const D: usize> {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    config: ConvConfig<D>,
+}
+
+/// Over images.
+pub(crate) type Conv2d = Conv<2>;
+
+impl<const D: usize> Conv<D> {
+    pub(crate) fn new(scope: &Scope<'_>, config: ConvConfig<D>) -> Result<Self, TchError> {
+        let shape = config.shape();
+        let weight = scope.trainable("weight", &shape, config.init.for_weight(&shape))?;
+        let bias = config
+            .bias
+            .map(|init| scope.trainable("bias", &shape[..1], init.for_weight(&shape)))
+            .transpose()?;
+        Ok(Self { weight, bias, config })
+    }
+
+    /// With a weight and a bias that are there already.
+    pub(crate) fn of(weight: Tensor, bias: Tensor, config: ConvConfig<D>) -> Self {
+        Self {
+            weight,
+            bias: Some(bias),
+            config,
+        }
+    }
+}
+
+impl<const D: usize> Layer for Conv<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let ConvConfig {
+            inputs,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            ..
+        } = self.config;
+        let size = x.size();
+        let Some(size) = size.get(2..).filter(|size| size.len() == D) else {
+            return Err(TchError::Shape(format!(
+                "a convolution over {D} axes takes [N, C] and {D} extents, found {size:?}"
+            )));
+        };
+        let around = padding.around(size, kernel, stride, dilation);
+        let even = around.iter().all(|(before, after)| before == after);
+        let (x, padding) = match even {
+            true => (x.shallow_clone(), around.map(|(before, _)| before)),
+            false => (x.f_constant_pad_nd(pad_list(around))?, [0; D]),
+        };
+        let bias = self.bias.as_ref();
+        let y = x.f_convolution(&self.weight, bias, stride, padding, dilation, false, [0; D], groups)?;
+        pass.count(&y, inputs / groups * kernel.iter().product::<i64>());
+        Ok(y)
+    }
+}

@@ -1,0 +1,25 @@
+//! The layers that networks are made of, one a file.
+
+pub(crate) mod activation;
+pub(crate) mod batch_norm;
+pub(crate) mod conv;
+pub(crate) mod conv_norm;
+pub(crate) mod dropout;
+pub(crate) mod flatten;
+pub(crate) mod init;
+pub(crate) mod layer;
+pub(crate) mod linear;
+pub(crate) mod pool;
+pub(crate) mod sequence;
+
+pub(crate) use activation::Activation;
+pub(crate) use batch_norm::{BatchNorm, BatchNormConfig};
+pub(crate) use conv::{Conv, Conv2d, ConvConfig, Padding};
+pub(crate) use conv_norm::ConvNorm;
+pub(crate) use dropout::Dropout;
+pub(crate) use flatten::Flatten;
+pub(crate) use init::{Fan, Init};
+pub(crate) use layer::{Layer, Pass};
+pub(crate) use linear::{Linear, LinearConfig};
+pub(crate) use pool::{AveragePool, GlobalAveragePool, MaxPool};
+pub(crate) use sequence::Sequence;

@@ -3,6 +3,7 @@ use std::ops::{Add, AddAssign};
 
 use ndarray::{ArrayView, Dimension, Zip};
 
+use crate::empty_masks::OVERLAP;
 use crate::{EmptyMasks, MetricError};
 
 /// How many pixels (or cases) a prediction got right and wrong, and the scores that follow from it.
@@ -308,7 +309,7 @@ impl Confusion {
 
     fn overlap(self, empty: EmptyMasks, numerator: u64, denominator: u64) -> Result<f64, MetricError> {
         empty
-            .score(self.in_prediction() == 0, self.in_truth() == 0)
+            .score(self.in_prediction() == 0, self.in_truth() == 0, OVERLAP)
             .unwrap_or_else(|| Ok(numerator as f64 / denominator as f64))
     }
 }

@@ -30,6 +30,10 @@ pub enum EmptyScore {
     Error,
     /// NaN, which the means of this crate skip and count.
     Nan,
+    /// The best value that the score can have: 1 for an overlap, 0 for a distance or an error.
+    Best,
+    /// The worst value that the score can have: 0 for an overlap, infinity for a distance.
+    Worst,
     /// This score.
     Score(f64),
 }
@@ -39,14 +43,18 @@ pub enum EmptyScore {
 /// The choice decides even where the formula has a value of its own (the Dice of an empty prediction
 /// and a truth that is not empty is 0 by its formula), so no case is treated in silence.
 ///
-/// | policy | both empty | truth empty | prediction empty |
-/// |---|---|---|---|
-/// | [`EmptyMasks::default`] | NaN | 0 | 0 |
-/// | [`EmptyMasks::monai`] | NaN | NaN | 0 |
-/// | [`EmptyMasks::medpy`] | 1 | 0 | 0 |
+/// | policy | both empty | truth empty | prediction empty | is how |
+/// |---|---|---|---|---|
+/// | [`EmptyMasks::default`] | NaN | worst | worst | MONAI scores Hausdorff distances and surface Dice; surface-distance scores Dice and surface Dice |
+/// | [`EmptyMasks::monai`] | NaN | NaN | worst | MONAI scores Dice |
+/// | [`EmptyMasks::medpy`] | best | worst | worst | MedPy scores Dice; MONAI with `ignore_empty=False` |
+/// | [`EmptyMasks::surface_distance`] | worst | worst | worst | surface-distance scores Hausdorff distances |
+/// | [`EmptyMasks::nan`] | NaN | NaN | NaN | MONAI scores percentiles of Hausdorff distances |
+/// | [`EmptyMasks::error`] | error | error | error | MedPy scores surface distances |
 ///
 /// The default: a case with nothing to find and nothing found says nothing about overlap and is left
-/// out of means, visibly; whatever else is missed or made up scores 0.
+/// out of means, visibly; whatever else is missed or made up gets the worst value, which is 0 for an
+/// overlap and infinity for a distance. So one policy serves both, and a miss never reads as perfect.
 ///
 /// ```
 /// use ndarray::array;
@@ -67,12 +75,12 @@ pub struct EmptyMasks {
 }
 
 impl Default for EmptyMasks {
-    /// Both empty: NaN. One empty: 0.
+    /// Both empty: NaN. One empty: the worst value.
     fn default() -> Self {
         EmptyMasks {
             both: EmptyScore::Nan,
-            truth: EmptyScore::Score(0.0),
-            prediction: EmptyScore::Score(0.0),
+            truth: EmptyScore::Worst,
+            prediction: EmptyScore::Worst,
         }
     }
 }
@@ -91,7 +99,7 @@ impl EmptyMasks {
         EmptyMasks {
             both: EmptyScore::Nan,
             truth: EmptyScore::Nan,
-            prediction: EmptyScore::Score(0.0),
+            prediction: EmptyScore::Worst,
         }
     }
 
@@ -105,9 +113,43 @@ impl EmptyMasks {
     /// ```
     pub fn medpy() -> Self {
         EmptyMasks {
-            both: EmptyScore::Score(1.0),
-            truth: EmptyScore::Score(0.0),
-            prediction: EmptyScore::Score(0.0),
+            both: EmptyScore::Best,
+            truth: EmptyScore::Worst,
+            prediction: EmptyScore::Worst,
+        }
+    }
+
+    /// As surface-distance 0.1 scores Hausdorff distances: infinite whenever a mask is empty.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use seg_metrics::{Connectivity, EmptyMasks, SurfaceDistances};
+    /// let empty = array![[false, false]];
+    /// let pair = SurfaceDistances::new(empty.view(), empty.view(), &[1.0, 1.0], Connectivity::Faces)?;
+    /// assert_eq!(pair.hausdorff(EmptyMasks::surface_distance())?, f64::INFINITY);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn surface_distance() -> Self {
+        EmptyMasks {
+            both: EmptyScore::Worst,
+            truth: EmptyScore::Worst,
+            prediction: EmptyScore::Worst,
+        }
+    }
+
+    /// NaN in all three cases, as MONAI 1.6 scores percentiles of Hausdorff distances.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let missed = Confusion { false_negatives: 3, true_negatives: 5, ..Confusion::default() };
+    /// assert!(missed.dice(EmptyMasks::nan())?.is_nan());
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn nan() -> Self {
+        EmptyMasks {
+            both: EmptyScore::Nan,
+            truth: EmptyScore::Nan,
+            prediction: EmptyScore::Nan,
         }
     }
 
@@ -131,7 +173,7 @@ impl EmptyMasks {
     ///
     /// ```
     /// # use seg_metrics::{Confusion, EmptyMasks, EmptyScore};
-    /// let policy = EmptyMasks::default().with_both(EmptyScore::Score(1.0));
+    /// let policy = EmptyMasks::default().with_both(EmptyScore::Best);
     /// assert_eq!(policy, EmptyMasks::medpy());
     /// ```
     #[must_use]
@@ -168,8 +210,14 @@ impl EmptyMasks {
         self
     }
 
-    /// The score of a pair with an empty mask; None if neither is empty.
-    pub(crate) fn score(self, prediction_empty: bool, truth_empty: bool) -> Option<Result<f64, MetricError>> {
+    /// The score of a pair with an empty mask; None if neither is empty. The score is one whose range is
+    /// given from its best to its worst value.
+    pub(crate) fn score(
+        self,
+        prediction_empty: bool,
+        truth_empty: bool,
+        (best, worst): (f64, f64),
+    ) -> Option<Result<f64, MetricError>> {
         let (empty, score) = match (prediction_empty, truth_empty) {
             (false, false) => return None,
             (true, true) => (EmptySide::Both, self.both),
@@ -179,7 +227,14 @@ impl EmptyMasks {
         Some(match score {
             EmptyScore::Error => Err(MetricError::EmptyMask { empty }),
             EmptyScore::Nan => Ok(f64::NAN),
+            EmptyScore::Best => Ok(best),
+            EmptyScore::Worst => Ok(worst),
             EmptyScore::Score(score) => Ok(score),
         })
     }
 }
+
+/// From best to worst, of scores of overlap.
+pub(crate) const OVERLAP: (f64, f64) = (1.0, 0.0);
+/// From best to worst, of distances and errors.
+pub(crate) const DISTANCE: (f64, f64) = (0.0, f64::INFINITY);

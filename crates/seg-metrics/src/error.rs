@@ -82,6 +82,38 @@ pub enum MetricError {
         /// The first that is not above its predecessor, from 0.
         index: usize,
     },
+    /// Masks of one axis or of more than three, for a measure of 2-D and 3-D masks.
+    #[error("the masks have {found} axes; expected 2 or 3")]
+    Axes {
+        /// The number of axes.
+        found: usize,
+    },
+    /// A spacing of voxels that is NaN, infinite, 0 or negative.
+    #[error("the spacing along axis {axis} is {value}; expected a finite length above 0")]
+    Spacing {
+        /// Which axis, from 0.
+        axis: usize,
+        /// The spacing.
+        value: f64,
+    },
+    /// A percentile that is none.
+    #[error("the percentile is {value}; expected 0 to 100")]
+    Percentile {
+        /// The percentile given.
+        value: f64,
+    },
+    /// A distance up to which surfaces agree that is NaN or negative.
+    #[error("the tolerance is {value}; expected 0 or more")]
+    Tolerance {
+        /// The tolerance.
+        value: f64,
+    },
+    /// More connected components than can be numbered.
+    #[error("the mask has more than {most} connected components")]
+    Components {
+        /// How many can be numbered.
+        most: u32,
+    },
     /// An empty mask that the [`EmptyMasks`](crate::EmptyMasks) in use makes an error.
     #[error("{empty}, and the policy in use makes that an error")]
     EmptyMask {

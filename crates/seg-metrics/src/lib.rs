@@ -29,6 +29,15 @@
 //! | `bootstrap.rs` | [`Bootstrap`]: BCa intervals, by case or by patient |
 //! | `mean.rs` | means that skip and count NaN |
 //! | `normal.rs` | the normal distribution that BCa needs |
+//! | `surface_distances.rs` | [`SurfaceDistances`]: Hausdorff distances, ASSD, MASD, normalised surface Dice |
+//! | `surface_elements.rs` | the areas of pieces of surface, by marching squares and cubes |
+//! | `nearest_site.rs` | the exact distances from one surface to another |
+//! | `bit_mask.rs` | masks at a bit a voxel, their borders and corners |
+//! | `distance_transform.rs` | [`distance_transform`]: exact, anisotropic |
+//! | `boundary_iou.rs` | [`boundary_iou`] |
+//! | `connectivity.rs` | [`Connectivity`]: which voxels are neighbours |
+//! | `components.rs` | [`components`]: connected components |
+//! | `spacing.rs` | the check of a spacing |
 //! | `baseline.rs` | [`everything`], [`centred_disk`], [`best_centred_disk`] |
 //! | `error.rs` | [`MetricError`] |
 
@@ -36,23 +45,37 @@
 
 mod baseline;
 mod binary;
+mod bit_mask;
 mod bootstrap;
+mod boundary_iou;
+mod components;
 mod confusion;
+mod connectivity;
 mod dice_curve;
+mod distance_transform;
 mod empty_masks;
 mod error;
 mod mean;
+mod nearest_site;
 mod normal;
 mod roc_auc;
+mod spacing;
+mod surface_distances;
+mod surface_elements;
 
 pub use baseline::{CentredDisk, best_centred_disk, centred_disk, everything};
 pub use binary::{binary_mask, mask_above};
 pub use bootstrap::{Bootstrap, Interval};
+pub use boundary_iou::boundary_iou;
+pub use components::{Components, components};
 pub use confusion::Confusion;
+pub use connectivity::Connectivity;
 pub use dice_curve::{DiceCurve, DicePoint, HeatmapAndMask};
+pub use distance_transform::distance_transform;
 pub use empty_masks::{EmptyMasks, EmptyScore, EmptySide};
 pub use error::MetricError;
 pub use roc_auc::roc_auc;
+pub use surface_distances::{Direction, HausdorffPercentile, SurfaceDice, SurfaceDistances};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

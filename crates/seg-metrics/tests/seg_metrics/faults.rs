@@ -184,7 +184,9 @@ fn types_cross_threads() {
     fn crosses<T: Send + Sync + Clone + std::fmt::Debug>() {}
     crosses::<Bootstrap>();
     crosses::<CentredDisk>();
+    crosses::<Components<ndarray::Ix3>>();
     crosses::<Confusion>();
+    crosses::<Connectivity>();
     crosses::<DiceCurve>();
     crosses::<DicePoint>();
     crosses::<EmptyMasks>();
@@ -192,4 +194,5 @@ fn types_cross_threads() {
     crosses::<EmptySide>();
     crosses::<Interval>();
     crosses::<MetricError>();
+    crosses::<SurfaceDistances>();
 }

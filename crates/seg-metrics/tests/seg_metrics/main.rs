@@ -4,7 +4,9 @@ mod bootstrap;
 mod faults;
 mod heatmaps;
 mod masks;
+mod pairs;
 mod scores;
+mod surfaces;
 
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;

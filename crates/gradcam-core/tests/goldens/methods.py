@@ -10,8 +10,9 @@ Keys of a file:
   maps.METHOD.LAYER            on the layer's grid, negative values cut off, each sample brought to 0..1
   signed.METHOD.LAYER          of methods whose sign is arbitrary in the peers (that of a singular vector): on the layer's
                                grid, divided by each sample's largest absolute value, equal up to the sign
-  image_maps.METHOD[.LAYER]    at the image's size, each sample brought to 0..1
-  noise.METHOD, masks.METHOD   what a method that draws at random was given instead
+  graded.METHOD[.LAYER]        each sample brought to 0..1, negative values and all; with LAYER on its grid, without at the
+                               image's size
+  noise.METHOD[.LAYER], masks.METHOD   what a method that draws at random was given instead
 
 Where a peer has the method its own code ran, with one change: pytorch-grad-cam is kept from resizing, so that the maps
 stay on the layer's grid (it resizes volumes with cubic splines, pictures bilinearly). Where no peer has it or all deviate
@@ -254,6 +255,8 @@ def gradient_methods(out, net, layer, images, targets):
     weighted = [pgc.utils.model_targets.FinerWeightedTarget(c, d, 1.0) for c, d in zip(targets, near)]
     out[f"maps.finer_cam_weighted.{layer}"] = grid(pgc.GradCAM, weighted)
 
+    if "noise.smooth_grad_cam_plus_plus" not in out:
+        return
     # Omeiza et al.: the derivatives of Grad-CAM++ are means over noisy copies of the image; activations are the clean
     # image's. torch-cam takes the gradient inside the ReLU from the last copy alone instead of the mean.
     noise = out["noise.smooth_grad_cam_plus_plus"]
@@ -276,7 +279,8 @@ def activation_methods(out, net, layer, images, targets):
     out[f"maps.fem.{layer}"] = OnTheGrid(pgc.FEM, net, layer)(images, logits)
 
 
-def perturbation_methods(out, net, layer, images, targets):
+def perturbation_methods(out, net, layer, images, targets, rest):
+    """`rest` is the network from the layer's output on."""
     logits = [ClassifierOutputTarget(target) for target in targets]
     volume = images.ndim == 5
     at = At(net, layer, images, targets)
@@ -287,11 +291,7 @@ def perturbation_methods(out, net, layer, images, targets):
     @torch.no_grad()
     def tail(sample, activations):
         """The target's score of what the layer might have put out for a sample."""
-        inside = list(dict(net.named_children()))
-        x = activations.float()
-        for name in inside[inside.index(layer) + 1:]:
-            x = net.get_submodule(name)(x)
-        return x[:, targets[sample]].double()
+        return rest(activations.float())[:, targets[sample]].double()
 
     @torch.no_grad()
     def score(sample, pictures):
@@ -322,8 +322,51 @@ def perturbation_methods(out, net, layer, images, targets):
         same(OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits), out[f"maps.score_cam.{layer}"], 1e-4)
         torch.nn.UpsamplingBilinear2d = theirs
     out[f"maps.score_cam_normalised_first.{layer}"] = torch_cam(torchcam.ScoreCAM, net, layer, images, targets)
-    # Each step's factor is the sum of the steps so far.
+    # Each step's factor is the sum of the steps so far, as torch-cam reads the paper.
     out[f"maps.is_cam.{layer}"] = torch_cam(torchcam.ISCAM, net, layer, images, targets, num_samples=4)
+
+    # torch-cam's SS-CAM with the noise that the file holds, for every sample the same, in place of its own.
+    if f"noise.ss_cam.{layer}" in out:
+        draws = iter(out[f"noise.ss_cam.{layer}"].float())
+        sample = torch.distributions.Normal.sample
+        torch.distributions.Normal.sample = lambda _self, shape: next(draws).expand(shape)
+        out[f"maps.ss_cam.{layer}"] = torch_cam(torchcam.SSCAM, net, layer, images, targets, num_samples=2)
+        torch.distributions.Normal.sample = sample
+        assert next(draws, None) is None
+
+    # Byun & Lee: the score of the features around a place alone, under a Gaussian of 1/4, 1/2, 1/4 along each axis or of the
+    # place by itself. Of the logit here; the authors take the probability.
+    for name, kernel in (("recipro_cam", [0.25, 0.5, 0.25]), ("recipro_cam_single", [0.0, 1.0, 0.0])):
+        kernel = torch.tensor(kernel, dtype=torch.double)
+        maps = torch.empty(len(images), *at.a.shape[2:], dtype=torch.double)
+        for place in np.ndindex(*at.a.shape[2:]):
+            mask = torch.ones([1] * len(size), dtype=torch.double)
+            for axis, (index, extent) in enumerate(zip(place, at.a.shape[2:])):
+                along = F.pad(kernel, (index, extent - 1 - index))[1:-1]
+                mask = mask * along.view([-1 if other == axis else 1 for other in range(len(size))])
+            for n in range(len(images)):
+                maps[(n, *place)] = tail(n, at.a[n:n + 1] * mask)[0]
+        out[f"graded.{name}.{layer}"] = stretched(maps)
+
+
+def image_methods(out, net, images, targets):
+    """Those that look at no layer."""
+    size = images.shape[2:]
+
+    # Petsiuk et al.: the mean of the masks, each times the class's probability under it.
+    masks = out["masks.rise"].double()
+    with torch.no_grad():
+        scores = [
+            net((image * masks[:, None]).float()).softmax(1)[:, target].double() for image, target in zip(images, targets)
+        ]
+    out["graded.rise"] = stretched(torch.stack([torch.tensordot(score, masks, 1) for score in scores]))
+
+    # Windows of zeros; where they overlap, captum takes the mean of the differences.
+    window, step = ((5, 4), (3, 2)) if len(size) == 2 else ((3, 4, 3), (2, 2, 2))
+    maps = Occlusion(net).attribute(
+        images, (images.shape[1], *window), (images.shape[1], *step), target=torch.tensor(targets), baselines=0
+    )
+    out["graded.occlusion_sensitivity"] = stretched(maps[:, 0])
 
 
 def write(name, net, images, targets, layers):
@@ -335,13 +378,19 @@ def write(name, net, images, targets, layers):
         "noise.smooth_grad_cam_plus_plus": 0.3 * torch.randn(3, *images.shape),
         **{f"weights.{key}": value.clone() for key, value in net.state_dict().items() if "num_batches" not in key},
     }
+    # In half precision, so that the file stays small; every use converts the same numbers.
+    out["masks.rise"] = upsampled((torch.rand(16, 1, *[4] * (images.ndim - 2)) < 0.5).float(), images.shape[2:])[:, 0].half()
+    channels = At(net, layers[1], images, targets).a.shape[1]
+    out[f"noise.ss_cam.{layers[1]}"] = (2 * torch.randn(2, channels, *images.shape[2:])).half()
     # A head that averages over space: the last layer of these two.
     if not isinstance(dict(net.named_children())["pool"], nn.MaxPool2d):
         out[f"maps.cam.{layers[-1]}"] = torch_cam(torchcam.CAM, net, layers[-1], images, targets, "fc")
     for layer in layers:
         gradient_methods(out, net, layer, images, targets)
         activation_methods(out, net, layer, images, targets)
-        perturbation_methods(out, net, layer, images, targets)
+        rest = net[list(dict(net.named_children())).index(layer) + 1:]
+        perturbation_methods(out, net, layer, images, targets, rest)
+    image_methods(out, net, images, targets)
     path = HERE / f"{name}.safetensors"
     save_file({key: value.contiguous() for key, value in out.items()}, path, VERSIONS)
     path.chmod(0o644)

@@ -62,7 +62,7 @@ impl Golden {
     pub(crate) fn methods(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().filter_map(|key| {
             let (kind, rest) = key.split_once('.')?;
-            ["maps", "signed", "image_maps"]
+            ["maps", "signed", "graded"]
                 .contains(&kind)
                 .then(|| rest.split_once('.').map_or(rest, |(method, _)| method))
         })
@@ -217,6 +217,13 @@ impl Golden {
         );
     }
 
+    /// Maps brought to 0..=1, negative values and all, against the file's `graded`. `key` is METHOD.LAYER, or METHOD for maps at
+    /// the image's size.
+    pub(crate) fn check_graded(&self, key: &str, maps: &Maps) {
+        let found = maps.normalise().unwrap();
+        self.compare(key, found.tensor(), &self.get(&format!("graded.{key}")));
+    }
+
     fn compare(&self, what: &str, found: &Tensor, expected: &Tensor) {
         self.agree(what, largest_difference(found, expected));
     }
@@ -292,5 +299,24 @@ fn a_sign_is_left_open_and_nothing_else() {
         }
         let signed = golden.get(&format!("signed.eigen_cam.{layer}"));
         assert!(difference_up_to_sign(&maps.square(), &signed) > 0.05);
+    }
+}
+
+/// The masks in the file are those that the maps were made with: a sample's map is their mean under the class's probabilities.
+#[test]
+fn masks_at_random_are_stored() {
+    for golden in Golden::all() {
+        let (stages, images) = (golden.stages(), golden.images());
+        let masks = golden.get("masks.rise").to_kind(Kind::Float);
+        let map = |(sample, class): (usize, i64)| {
+            let seen = images.get(sample as i64) * masks.unsqueeze(1);
+            let scores = tch::no_grad(|| stages.forward(&seen).unwrap()).softmax(1, Kind::Float);
+            scores
+                .select(1, class)
+                .matmul(&masks.flatten(1, -1))
+                .view_as(&masks.get(0))
+        };
+        let maps: Vec<Tensor> = golden.classes().into_iter().enumerate().map(map).collect();
+        golden.check_graded("rise", &Maps::new(&Tensor::stack(&maps, 0)).unwrap());
     }
 }

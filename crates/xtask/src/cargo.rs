@@ -99,7 +99,7 @@ fn run_all(workspace: &Workspace, steps: &[Step<'_>]) -> anyhow::Result<ExitCode
 }
 
 /// The exit code to pass on; a process ended by a signal has none of its own.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     status
         .code()
         .and_then(|code| u8::try_from(code).ok())

@@ -1,5 +1,6 @@
-//! The commands of this workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask lint`, `cargo xtask setup`.
+//! The commands of this workspace: `cargo xtask demo`, `test`, `lint`, `bench-peers` and `setup`.
 
+mod bench_peers;
 mod cargo;
 mod compiler;
 mod install;
@@ -13,10 +14,12 @@ mod wheel_cache;
 mod workspace;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench_peers::Suite;
 use crate::install::Build;
 use crate::libtorch::Libtorch;
 use crate::workspace::Workspace;
@@ -51,6 +54,16 @@ enum Command {
     Test,
     /// Check format, clippy and documentation; every warning is an error.
     Lint,
+    /// Time this workspace and its Python peers turn by turn in one run, and say which bars hold.
+    ///
+    /// Makes a Python environment with the peers the first time. The table goes to target/peers.
+    BenchPeers {
+        #[arg(value_enum)]
+        suite: Suite,
+        /// A Python that has the peers already, at the versions of benches/peers/requirements.txt.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+    },
     /// Put libtorch where plain cargo commands find it. The other commands do this by themselves.
     ///
     /// Takes what is there already, of either kind, when neither --cpu nor --cuda is given, and the CPU build when
@@ -110,6 +123,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lint => {
             let libtorch = Libtorch::ready(&workspace, None)?;
             cargo::lint(&workspace, &libtorch)
+        }
+        Command::BenchPeers { suite, python } => {
+            let libtorch = Libtorch::ready(&workspace, None)?;
+            bench_peers::run(&workspace, &libtorch, suite, python)
         }
     }
 }

@@ -1,0 +1,91 @@
+//! Every method beside the forward pass that it needs, on ResNet-18 with random weights at 224 pixels; and what one
+//! capture for several methods, targets and layers saves.
+//!
+//! `cargo bench --bench cam_methods`
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gradcam_core::{CamError, Capture, GradientMethod, Stage, Stages, Target};
+use models::{Architecture, Network, NetworkConfig};
+use tch::{Device, Kind, Tensor};
+
+const BATCH: i64 = 8;
+const LAYERS: [&str; 2] = ["layer3.1", "layer4.1"];
+const LAST: &str = LAYERS[1];
+
+fn stages(network: &Network) -> Stages<'_> {
+    let stages = network.stages().iter();
+    Stages::new(
+        stages
+            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .collect(),
+    )
+    .expect("the names of a network's stages differ")
+}
+
+fn targets(offset: i64) -> Vec<Target> {
+    (0..BATCH).map(|sample| Target::Class(sample + offset)).collect()
+}
+
+/// Every one-pass method's maps at some layers.
+fn every_map(capture: &Capture, layers: &[&str], offset: i64) -> Result<(), CamError> {
+    let gradients = capture.gradients(&targets(offset))?;
+    for layer in layers {
+        for method in GradientMethod::ALL {
+            black_box(method.maps(&gradients.at(layer)?)?);
+        }
+    }
+    Ok(())
+}
+
+fn cam_methods(criterion: &mut Criterion) {
+    let network = NetworkConfig::new(Architecture::ResNet18)
+        .build(Device::Cpu)
+        .expect("ResNet-18");
+    let stages = stages(&network);
+    let images = Tensor::rand([BATCH, 3, 224, 224], (Kind::Float, Device::Cpu));
+    let images = network.input().prepare(&images).expect("images of three channels");
+    let size = format!("{BATCH}x3x224x224");
+
+    let mut group = criterion.benchmark_group("cam_methods");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function(BenchmarkId::new("forward", &size), |bencher| {
+        let _no_grad = tch::no_grad_guard();
+        bencher.iter(|| stages.forward(&images).unwrap());
+    });
+    for method in GradientMethod::ALL {
+        group.bench_function(BenchmarkId::new(method.name(), &size), |bencher| {
+            bencher.iter(|| -> Result<_, CamError> {
+                let capture = stages.capture(&images, &[LAST])?;
+                method.maps(&capture.gradients(&targets(0))?.at(LAST)?)
+            });
+        });
+    }
+
+    // Two layers and three lists of targets.
+    group.bench_function(BenchmarkId::new("shared/one_capture", &size), |bencher| {
+        bencher.iter(|| -> Result<(), CamError> {
+            let capture = stages.capture(&images, &LAYERS)?;
+            for offset in 0..3 {
+                every_map(&capture, &LAYERS, offset)?;
+            }
+            Ok(())
+        });
+    });
+    group.bench_function(BenchmarkId::new("shared/a_capture_each", &size), |bencher| {
+        bencher.iter(|| -> Result<(), CamError> {
+            for offset in 0..3 {
+                for layer in LAYERS {
+                    every_map(&stages.capture(&images, &[layer])?, &[layer], offset)?;
+                }
+            }
+            Ok(())
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, cam_methods);
+criterion_main!(benches);

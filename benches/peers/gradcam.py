@@ -1,0 +1,73 @@
+"""Heatmaps: this workspace against pytorch-grad-cam, torch-cam and captum. `cargo xtask bench-peers gradcam`.
+
+Both sides have the same architecture, random weights, images of the same shape, and all cores. The peers run as their
+documentation shows, on torch 2.11.0, which is the libtorch of this workspace.
+"""
+
+from importlib.metadata import version
+
+import numpy as np
+import torch
+import torchvision
+from captum.attr import LayerAttribution, LayerGradCam
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torchcam.methods import GradCAM as TorchCam
+
+from interleave import HEADER, Table
+
+NAMES = {name: f"{name} {version(name)}" for name in ("grad-cam", "torchcam", "captum")}
+
+table = Table("gradcam", "peers_gradcam")
+print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {', '.join(NAMES.values())}, "
+      f"{torch.get_num_threads()} threads\n\n{HEADER}", flush=True)
+
+# The kernel: weights, weighted sum, ReLU.
+for shape in [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)]:
+    name = "x".join(map(str, shape))
+    table.add(f"kernel {name}", f"kernel/{name}", "copying both arrays once", f"copy/{name}", 1.3, rounds=25)
+    generator = np.random.default_rng(0)
+    activations, gradients = (generator.uniform(-1, 1, shape).astype(np.float32) for _ in range(2))
+
+    def numpy_path():
+        # What pytorch-grad-cam's GradCAM does with the arrays of a layer.
+        weights = GradCAM.get_cam_weights(None, None, None, None, activations, gradients)
+        cam = (weights[:, :, None, None] * activations).sum(axis=1)
+        return np.maximum(cam, 0)
+
+    table.add(f"kernel {name}", f"kernel/{name}", f"{NAMES['grad-cam']}, numpy", numpy_path, 0.2, rounds=9)
+
+# Grad-CAM end to end.
+BATCH = 8
+network = torchvision.models.resnet50(weights=None).eval()
+images = torch.rand(BATCH, 3, 224, 224)
+case = f"Grad-CAM resnet50, batch {BATCH}"
+table.add(case, "grad_cam", "our forward pass alone", "forward", 1.05, rounds=15)
+
+with GradCAM(network, [network.layer4]) as cam:
+    targets = [ClassifierOutputTarget(index) for index in range(BATCH)]
+    table.add(case, "grad_cam", NAMES["grad-cam"], lambda: cam(images, targets), 1 / 3, rounds=9)
+for parameter in network.parameters():
+    parameter.grad = None
+
+with TorchCam(network, "layer4") as cam:
+    def torch_cam():
+        scores = network(images)
+        maps = cam(list(range(BATCH)), scores)[0]
+        return torch.nn.functional.interpolate(maps[:, None], (224, 224), mode="bilinear")
+
+    table.add(case, "grad_cam", NAMES["torchcam"], torch_cam, 1, rounds=9)
+
+captum = LayerGradCam(network, network.layer4)
+
+
+def captum_cam():
+    maps = captum.attribute(images, torch.arange(BATCH), relu_attributions=True)
+    return LayerAttribution.interpolate(maps, (224, 224), "bilinear")
+
+
+table.add(case, "grad_cam", NAMES["captum"], captum_cam, 1, rounds=9)
+
+table.add(f"all one-pass methods resnet50, batch {BATCH}", "one_pass", "our forward pass alone", "forward", 1.3, rounds=15)
+
+table.write()

@@ -1,0 +1,160 @@
+//! This workspace's side of `gradcam.py`: reads the name of a case from standard input, runs it once, and answers with the
+//! seconds it took.
+//!
+//! `cargo xtask bench-peers gradcam`
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::{self, BufRead as _, Write as _};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use gradcam_core::{GradientMethod, Parallelism, Stage, Stages, Target, grad_cam, kernel};
+use models::{Architecture, Network, NetworkConfig};
+use ndarray::Array4;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+const SHAPES: [(usize, usize, usize, usize); 3] = [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)];
+const BATCH: i64 = 8;
+
+type Case = Box<dyn Fn() -> Result<()>>;
+
+fn main() -> Result<()> {
+    // `cargo bench` and `cargo test` start every benchmark; there is nobody to answer then.
+    if !std::env::args().any(|argument| argument == "--answer") {
+        return Ok(());
+    }
+    let cases = cases()?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready")?;
+    out.flush()?;
+    for line in io::stdin().lock().lines() {
+        let name = line?;
+        let case = cases
+            .get(name.trim())
+            .with_context(|| format!("there is no case {name}"))?;
+        let start = Instant::now();
+        case()?;
+        writeln!(out, "{}", start.elapsed().as_secs_f64())?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn cases() -> Result<BTreeMap<String, Case>> {
+    let mut cases = BTreeMap::new();
+    kernels(&mut cases);
+    // The networks live as long as the program, so that the cases can hold what borrows from them.
+    end_to_end(&mut cases, Box::leak(Box::new(network(Architecture::ResNet50)?)))?;
+    Ok(cases)
+}
+
+/// The weighting alone, and copying what it reads.
+fn kernels(cases: &mut BTreeMap<String, Case>) {
+    for shape in SHAPES {
+        let name = format!("{}x{}x{}x{}", shape.0, shape.1, shape.2, shape.3);
+        let (activations, gradients) = (random(shape, 1), random(shape, 2));
+        let (a, g) = (activations.clone(), gradients.clone());
+        let copies = RefCell::new((vec![0f32; a.len()], vec![0f32; a.len()]));
+        cases.insert(
+            format!("copy/{name}"),
+            Box::new(move || {
+                let (to_a, to_g) = &mut *copies.borrow_mut();
+                copy(black_box(a.as_slice().context("contiguous")?), to_a);
+                copy(black_box(g.as_slice().context("contiguous")?), to_g);
+                black_box((to_a, to_g));
+                Ok(())
+            }),
+        );
+        cases.insert(
+            format!("kernel/{name}"),
+            Box::new(move || {
+                black_box(kernel::grad_cam(
+                    activations.view(),
+                    gradients.view(),
+                    Parallelism::Rayon,
+                )?);
+                Ok(())
+            }),
+        );
+    }
+}
+
+/// From a batch of images to heatmaps of their size.
+fn end_to_end(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> Result<()> {
+    let stages = stages(network)?;
+    let stages: &'static Stages<'static> = Box::leak(Box::new(stages));
+    let images = channels_last(&Tensor::f_rand([BATCH, 3, 224, 224], (Kind::Float, Device::Cpu))?)?;
+    let targets: Vec<Target> = (0..BATCH).map(Target::Class).collect();
+    let layer = "layer4.2";
+
+    let x = images.shallow_clone();
+    cases.insert(
+        "forward".to_owned(),
+        Box::new(move || {
+            let _no_grad = tch::no_grad_guard();
+            let _ = black_box(stages.forward(&x)?);
+            Ok(())
+        }),
+    );
+    let (x, t) = (images.shallow_clone(), targets.clone());
+    cases.insert(
+        "grad_cam".to_owned(),
+        Box::new(move || {
+            let capture = stages.capture(&x, &[layer])?;
+            let maps = grad_cam(&capture.gradients(&t)?.at(layer)?)?;
+            black_box(maps.heatmaps(&[224, 224])?.to_array3()?);
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "one_pass".to_owned(),
+        Box::new(move || {
+            let capture = stages.capture(&images, &[layer])?;
+            let gradients = capture.gradients(&targets)?;
+            for method in GradientMethod::ALL {
+                black_box(method.maps(&gradients.at(layer)?)?);
+            }
+            Ok(())
+        }),
+    );
+    Ok(())
+}
+
+fn network(architecture: Architecture) -> Result<Network> {
+    Ok(NetworkConfig::new(architecture).build(Device::Cpu)?)
+}
+
+fn stages(network: &Network) -> Result<Stages<'_>> {
+    let stages = network.stages().iter();
+    Ok(Stages::new(
+        stages
+            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .collect(),
+    )?)
+}
+
+/// Of the same shape, with the channels of a place side by side in memory, which is what oneDNN's convolutions like.
+fn channels_last(images: &Tensor) -> Result<Tensor> {
+    Ok(images
+        .f_permute([0, 2, 3, 1])?
+        .f_contiguous()?
+        .f_permute([0, 3, 1, 2])?)
+}
+
+fn random(shape: (usize, usize, usize, usize), seed: u64) -> Array4<f32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    Array4::from_shape_simple_fn(shape, || generator.random_range(-1.0..1.0))
+}
+
+/// Copies into memory that is there already, on all of rayon's threads.
+fn copy(from: &[f32], to: &mut [f32]) {
+    let piece = from.len().div_ceil(4 * rayon::current_num_threads());
+    from.par_chunks(piece)
+        .zip(to.par_chunks_mut(piece))
+        .for_each(|(from, to)| to.copy_from_slice(from));
+}

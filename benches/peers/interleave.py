@@ -1,0 +1,115 @@
+"""Times this workspace beside its peers: turn by turn in one run, so that both see the same machine.
+
+The workspace's side is a benchmark program that is told on its standard input which case to run and answers with the
+seconds it took. While one side works the other waits.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Ours:
+    """The benchmark program `bench`, built and started by cargo."""
+
+    def __init__(self, bench):
+        self.process = subprocess.Popen(
+            ["cargo", "bench", "--quiet", "--bench", bench, "--", "--answer"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        # It says when it is there, so that no build runs beside the first case.
+        self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the benchmark program ended early with {self.process.wait()}")
+        return line.strip()
+
+    def __call__(self, case):
+        self.process.stdin.write(case + "\n")
+        self.process.stdin.flush()
+        answer = self.answer()
+        try:
+            return float(answer)
+        except ValueError:
+            sys.exit(f"case {case}: {answer}")
+
+
+class Table:
+    """Rows of ours against a peer, written to target/peers/NAME.json and printed at the end."""
+
+    def __init__(self, name, bench):
+        self.path = ROOT / "target" / "peers" / f"{name}.json"
+        self.ours = Ours(bench)
+        self.rows = []
+
+    def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2, note=""):
+        """Our `ours` against `run_peer`, a function or the name of another case of ours.
+
+        `bar` is the most that ours may take of the peer's time; it holds by the medians.
+        """
+        times = ([], [])
+        for turn in range(-warm_up, rounds):
+            if callable(run_peer):
+                start = time.perf_counter()
+                run_peer()
+                theirs = time.perf_counter() - start
+            else:
+                theirs = self.ours(run_peer)
+            mine = self.ours(ours)
+            if turn >= 0:
+                times[0].append(1e3 * mine)
+                times[1].append(1e3 * theirs)
+        mine, theirs = (statistics.median(values) for values in times)
+        row = {
+            "case": case,
+            "ours_ms": mine,
+            "ours_spread_ms": spread(times[0]),
+            "peer": peer,
+            "peer_ms": theirs,
+            "peer_spread_ms": spread(times[1]),
+            "rounds": rounds,
+            "ratio": mine / theirs,
+            "bar": bar,
+            "holds": mine <= bar * theirs,
+            "note": note,
+        }
+        self.rows.append(row)
+        print(line(row), flush=True)
+
+    def write(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole = self.path.with_suffix(".part")
+        whole.write_text(json.dumps(self.rows, indent=2) + "\n")
+        whole.replace(self.path)
+        missed = [row for row in self.rows if not row["holds"]]
+        print(f"\n{len(self.rows) - len(missed)} of {len(self.rows)} bars hold; the table is {self.path}")
+        for row in missed:
+            print(f"missed: {row['case']} against {row['peer']}: {row['ratio']:.3g}, bar {row['bar']:.3g} {row['note']}")
+
+
+def spread(values):
+    """Lower and upper quartile, or the ends of a few."""
+    if len(values) < 4:
+        return [min(values), max(values)]
+    lower, _, upper = statistics.quantiles(values, n=4)
+    return [lower, upper]
+
+
+HEADER = f"{'case':<44} {'ours ms':>10} {'peer':<34} {'peer ms':>10} {'ratio':>8} {'bar':>8} holds"
+
+
+def line(row):
+    return (
+        f"{row['case']:<44} {row['ours_ms']:>10.3f} {row['peer']:<34} {row['peer_ms']:>10.3f} "
+        f"{row['ratio']:>8.3g} {row['bar']:>8.3g} {'yes' if row['holds'] else 'NO'}"
+    )

@@ -29,6 +29,8 @@
 //! | `gradient_method.rs` | [`GradientMethod`]: the one-pass methods as a value |
 //! | `grad_cam.rs`, `grad_cam_plus_plus.rs`, `x_grad_cam.rs`, `hires_cam.rs`, `element_wise_grad_cam.rs`, `layer_cam.rs`, `eigen_grad_cam.rs` | these methods, one each |
 //! | `eigen_smoothing.rs` | any of them with the channels' first principal component in place of their sum |
+//! | `shapley_cam.rs`, `finer_cam.rs`, `smooth_grad_cam_plus_plus.rs`, `full_grad.rs` | methods that need more of the network |
+//! | `full_gradient.rs` | [`FullGradient`]: a score parted into input and biases |
 //! | `planes.rs`, `principal_component.rs` | what they share |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
 //! | `fusion.rs` | [`fuse`]: several layers' maps as one |
@@ -54,6 +56,12 @@ mod eigen_smoothing;
 mod element_wise_grad_cam;
 mod error;
 #[cfg(feature = "torch")]
+mod finer_cam;
+#[cfg(feature = "torch")]
+mod full_grad;
+#[cfg(feature = "torch")]
+mod full_gradient;
+#[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
 mod grad_cam;
@@ -78,6 +86,10 @@ mod planes;
 mod principal_component;
 mod random_cam;
 #[cfg(feature = "torch")]
+mod shapley_cam;
+#[cfg(feature = "torch")]
+mod smooth_grad_cam_plus_plus;
+#[cfg(feature = "torch")]
 mod stage;
 #[cfg(feature = "torch")]
 mod target;
@@ -100,6 +112,12 @@ pub use eigen_smoothing::eigen_smoothing;
 pub use element_wise_grad_cam::element_wise_grad_cam;
 pub use error::{CamError, Values};
 #[cfg(feature = "torch")]
+pub use finer_cam::{FinerCam, ReferenceWeights, finer_cam};
+#[cfg(feature = "torch")]
+pub use full_grad::{Rescaling, full_grad};
+#[cfg(feature = "torch")]
+pub use full_gradient::{FullGradient, full_gradient};
+#[cfg(feature = "torch")]
 pub use fusion::{Fusion, fuse};
 #[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
@@ -118,6 +136,12 @@ pub use layer_cam::layer_cam;
 pub use overlay::{contour, grey, heatmap_picture, overlay, side_by_side};
 pub use parallelism::Parallelism;
 pub use random_cam::random_cam;
+#[cfg(feature = "torch")]
+pub use shapley_cam::shapley_cam;
+#[cfg(feature = "torch")]
+pub use smooth_grad_cam_plus_plus::{
+    SmoothGradCamPlusPlus, smooth_grad_cam_plus_plus, smooth_grad_cam_plus_plus_with_noise,
+};
 #[cfg(feature = "torch")]
 pub use stage::{Stage, Stages, last_spatial};
 #[cfg(feature = "torch")]

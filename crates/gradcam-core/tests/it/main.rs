@@ -4,6 +4,10 @@
 mod capture;
 mod deep_feature_factorisation;
 #[cfg(feature = "torch")]
+mod finer_cam;
+#[cfg(feature = "torch")]
+mod full_grad;
+#[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
 mod goldens;
@@ -19,7 +23,11 @@ mod kernel;
 mod overlay;
 mod random_cam;
 #[cfg(feature = "torch")]
+mod shapley_cam;
+#[cfg(feature = "torch")]
 mod small_net;
+#[cfg(feature = "torch")]
+mod smooth_grad_cam_plus_plus;
 #[cfg(feature = "torch")]
 mod target;
 #[cfg(feature = "torch")]
@@ -43,6 +51,10 @@ fn plain_types_are_send_and_sync() {
     #[cfg(feature = "torch")]
     {
         check::<gradcam_core::Fusion>();
+        check::<gradcam_core::FinerCam>();
+        check::<gradcam_core::GradientMethod>();
+        check::<gradcam_core::Rescaling>();
+        check::<gradcam_core::SmoothGradCamPlusPlus>();
         check::<gradcam_core::Target>();
         check::<gradcam_core::TestTimeAugmentation>();
     }

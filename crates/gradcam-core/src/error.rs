@@ -147,28 +147,6 @@ pub enum CamError {
         /// The layer.
         layer: String,
     },
-    /// No noisy copy to average over.
-    #[error("{copies} noisy copies were asked for; expected 1 or more")]
-    Copies {
-        /// The number asked for.
-        copies: usize,
-    },
-    /// Noise that is none.
-    #[error("noise of standard deviation {deviation} was asked for; expected a number above 0")]
-    Deviation {
-        /// The value given.
-        deviation: f64,
-    },
-    /// Noise that does not fit the input.
-    #[error(
-        "noise of shape {noise:?} was given for an input of {input:?}; expected an axis of 1 or more copies before it"
-    )]
-    Noise {
-        /// The noise's shape.
-        noise: Vec<i64>,
-        /// The input's shape.
-        input: Vec<i64>,
-    },
     /// A NaN or an infinity on the way.
     #[error("the {values} at layer `{layer}` are not all finite")]
     NonFinite {
@@ -190,6 +168,124 @@ pub enum CamError {
         activations: Vec<usize>,
         /// The gradients' shape.
         gradients: Vec<usize>,
+    },
+    /// Channel weights that do not go with the channels.
+    #[error("channel weights of shape {weights:?} were given; expected {expected:?}")]
+    WeightShape {
+        /// The weights' shape.
+        weights: Vec<usize>,
+        /// What the activations have.
+        expected: Vec<usize>,
+    },
+    /// Not the input that was captured from.
+    #[error("an input of shape {input:?} was given with a capture of {batch} samples")]
+    CaptureBatch {
+        /// The number of samples captured.
+        batch: i64,
+        /// The input's shape.
+        input: Vec<i64>,
+    },
+    /// Masks or noise that do not lie on the images, or none.
+    #[error("masks or noise of shape {found:?} were given; expected 1 or more of {expected:?}")]
+    MaskShape {
+        /// The shape given.
+        found: Vec<i64>,
+        /// The shape of one.
+        expected: Vec<i64>,
+    },
+    /// A head that is no mean over space and linear layer, or a target that is not linear in the logits.
+    #[error(
+        "the score of sample {sample} is not linear in the channel means of layer `{layer}`: it is {found}, but would be \
+         {expected}"
+    )]
+    NotLinear {
+        /// The layer.
+        layer: String,
+        /// The sample.
+        sample: usize,
+        /// The score.
+        found: f64,
+        /// What the weights make of it.
+        expected: f64,
+    },
+    /// A value to cover channels or images with that is not finite.
+    #[error("{value} was to take the place of what is removed; expected a finite value")]
+    AblationValue {
+        /// The value.
+        value: f64,
+    },
+    /// More channels than there are, or none.
+    #[error("{count} channels were asked for of a layer of {channels}; expected 1 or more, no more than there are")]
+    ChannelCount {
+        /// The number asked for.
+        count: usize,
+        /// The layer's channels.
+        channels: i64,
+    },
+    /// Masks, noise or steps that are none.
+    #[error("{draws} masks, draws or steps were asked for; expected 1 or more")]
+    Draws {
+        /// The number asked for.
+        draws: usize,
+    },
+    /// A standard deviation that is none.
+    #[error(
+        "a standard deviation of {deviation} was given; expected a finite number, not negative, and not zero for a blur"
+    )]
+    Deviation {
+        /// The value given.
+        deviation: f64,
+    },
+    /// A grid of no cells.
+    #[error("masks of {cells} cells along each axis were asked for; expected 1 or more")]
+    Cells {
+        /// The number asked for.
+        cells: usize,
+    },
+    /// A share of open cells, or a mean of masks, that cannot be divided by.
+    #[error("a probability of {probability} was given; expected more than 0, at most 1")]
+    Probability {
+        /// The value given.
+        probability: f64,
+    },
+    /// A window that does not fit the image.
+    #[error(
+        "a window of {window:?} in steps of {stride:?} was given for a size of {size:?}; expected one number or one for each \
+         axis, 1 or more, no window larger than the image"
+    )]
+    Window {
+        /// The window.
+        window: Vec<i64>,
+        /// The stride.
+        stride: Vec<i64>,
+        /// The image's size.
+        size: Vec<i64>,
+    },
+    /// No group of channels.
+    #[error("{groups} groups of channels were asked for; expected 1 or more")]
+    Groups {
+        /// The number asked for.
+        groups: usize,
+    },
+    /// A quantile that is none.
+    #[error("a quantile of {quantile} was given; expected 0..=1")]
+    Quantile {
+        /// The value given.
+        quantile: f64,
+    },
+    /// A bound in standard deviations that is not finite.
+    #[error("a bound of {sigmas} standard deviations was given; expected a finite number")]
+    Sigmas {
+        /// The value given.
+        sigmas: f64,
+    },
+    /// A kernel's setting that is not finite, or a width that is not positive.
+    #[error("a kernel with gamma {gamma} and offset {offset} was given; expected finite numbers, gamma above 0")]
+    KernelSettings {
+        /// The factor of products or squared distances.
+        gamma: f64,
+        /// What is added to products.
+        offset: f64,
     },
     /// An array with too few or too many axes, or with an empty one.
     #[error("an array of shape {shape:?} was given; expected {expected}, no axis empty")]
@@ -392,6 +488,8 @@ pub enum Values {
     Gradients,
     /// The network's output, at its last stage.
     Logits,
+    /// What a target makes of the network's output.
+    Scores,
 }
 
 impl std::fmt::Display for Values {
@@ -400,6 +498,7 @@ impl std::fmt::Display for Values {
             Self::Activations => "activations",
             Self::Gradients => "gradients",
             Self::Logits => "logits",
+            Self::Scores => "scores",
         })
     }
 }

@@ -23,33 +23,41 @@
 
 mod channel_sum;
 mod channel_weights;
+mod eigen_cam;
 mod eigen_grad_cam;
 mod element_wise_grad_cam;
 mod feature_maps;
+mod fem;
 mod first_eigenvector;
 mod grad_cam;
 mod grad_cam_plus_plus;
 mod heatmaps;
 mod hires_cam;
+mod kpca_cam;
 mod layer_cam;
 mod normalise;
 mod principal_component;
 mod slices;
 mod upsample;
+mod weighted_cam;
 mod x_grad_cam;
 
+pub use eigen_cam::eigen_cam;
 pub use eigen_grad_cam::eigen_grad_cam;
 pub use element_wise_grad_cam::element_wise_grad_cam;
+pub use fem::fem;
 #[cfg(feature = "torch")]
 pub(crate) use first_eigenvector::first_eigenvector;
 pub use grad_cam::grad_cam;
 pub use grad_cam_plus_plus::grad_cam_plus_plus;
 pub use heatmaps::heatmaps;
 pub use hires_cam::hires_cam;
+pub use kpca_cam::{KpcaKernel, kpca_cam};
 pub use layer_cam::layer_cam;
 pub use normalise::{Normalised, normalise};
 #[cfg(feature = "torch")]
 pub(crate) use principal_component::orient;
 pub use principal_component::principal_component;
 pub use upsample::upsample;
+pub use weighted_cam::weighted_cam;
 pub use x_grad_cam::x_grad_cam;

@@ -1,12 +1,10 @@
 //! Tests through the public interface, a module per topic.
 
 #[cfg(feature = "torch")]
+mod activation_methods;
+#[cfg(feature = "torch")]
 mod capture;
 mod deep_feature_factorisation;
-#[cfg(feature = "torch")]
-mod finer_cam;
-#[cfg(feature = "torch")]
-mod full_grad;
 #[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
@@ -21,13 +19,11 @@ mod guided_backpropagation;
 mod heatmap;
 mod kernel;
 mod overlay;
+#[cfg(feature = "torch")]
+mod perturbation;
 mod random_cam;
 #[cfg(feature = "torch")]
-mod shapley_cam;
-#[cfg(feature = "torch")]
 mod small_net;
-#[cfg(feature = "torch")]
-mod smooth_grad_cam_plus_plus;
 #[cfg(feature = "torch")]
 mod target;
 #[cfg(feature = "torch")]
@@ -45,16 +41,21 @@ fn plain_types_are_send_and_sync() {
     check::<gradcam_core::DeepFeatureFactorisation>();
     check::<gradcam_core::Factorisation>();
     check::<gradcam_core::Parallelism>();
+    check::<gradcam_core::kernel::KpcaKernel>();
     check::<gradcam_core::kernel::Normalised<ndarray::IxDyn>>();
     check::<gradcam_core::Values>();
     check::<gradcam_core::Window>();
     #[cfg(feature = "torch")]
     {
+        check::<gradcam_core::AblationValue>();
         check::<gradcam_core::Fusion>();
-        check::<gradcam_core::FinerCam>();
-        check::<gradcam_core::GradientMethod>();
-        check::<gradcam_core::Rescaling>();
-        check::<gradcam_core::SmoothGradCamPlusPlus>();
+        check::<gradcam_core::GroupCam>();
+        check::<gradcam_core::IsCam>();
+        check::<gradcam_core::OcclusionSensitivity>();
+        check::<gradcam_core::ReciproMask>();
+        check::<gradcam_core::Rise>();
+        check::<gradcam_core::ScoreCam>();
+        check::<gradcam_core::SsCam>();
         check::<gradcam_core::Target>();
         check::<gradcam_core::TestTimeAugmentation>();
     }

@@ -1,0 +1,195 @@
+//! Altered copies of one sample, run through a part of the network in chunks.
+//!
+//! What all perturbation methods have in common. The copies share one buffer, so that memory for
+//! them is had once, and the chunks are small enough to stay in cache and under the ceiling.
+
+use std::ops::Range;
+
+use tch::{Device, Tensor};
+
+use crate::capture::check_logits;
+use crate::error::CamError;
+use crate::stage::Stage;
+
+/// Copies in a chunk take about this much memory on a CPU: what the second-level caches hold.
+const CACHE: u64 = 2 << 20;
+/// On other devices larger chunks keep the device busy.
+const DEVICE: u64 = 64 << 20;
+/// Fewer copies leave a network's convolutions slow; more are of no more use.
+const FEWEST: u64 = 16;
+const MOST: u64 = 256;
+/// What a stage needs on top of what it takes and puts out is not known; this many times that is
+/// set aside.
+const INSIDE: u64 = 2;
+
+/// The stages that altered copies run through, and the memory they may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copies<'s> {
+    /// From where the copies enter to the logits.
+    pub(crate) stages: &'s [Stage<'s>],
+    /// In bytes.
+    pub(crate) ceiling: u64,
+}
+
+impl Copies<'_> {
+    /// The network's output for `count` copies of `original`, each under a mask of its own:
+    /// `original * mask`, or `base + original * mask`.
+    ///
+    /// # Shapes
+    /// `original` and `base` are `[1, …]`; `masks` gives for a range of copies `[copies, …]` that
+    /// broadcast to them; `read` gets those and the outputs `[copies, …]`.
+    pub(crate) fn masked(
+        &self,
+        original: &Tensor,
+        base: Option<&Tensor>,
+        count: i64,
+        mut masks: impl FnMut(Range<i64>) -> Result<Tensor, CamError>,
+        mut read: impl FnMut(&Tensor, &Tensor) -> Result<(), CamError>,
+    ) -> Result<(), CamError> {
+        let mut chunk = Chunk::new(self, original);
+        let mut start = 0;
+        while start < count {
+            let rows = chunk.rows(count - start)?;
+            let masks = masks(start..start + rows.size()[0])?;
+            let mut rows = original.f_mul_out(&rows, &masks)?;
+            if let Some(base) = base {
+                rows = rows.f_add_(base)?;
+            }
+            read(&masks, &chunk.run(&rows)?)?;
+            start += rows.size()[0];
+        }
+        Ok(())
+    }
+
+    /// The network's output for `count` copies of `original` that each have a region from
+    /// `replacement`.
+    ///
+    /// # Shapes
+    /// `original` and `replacement` are `[1, …]`. `regions` gives, of `[copies, …]` and the range
+    /// of those copies, views of what is replaced; `read` gets the outputs `[copies, …]`.
+    ///
+    /// # Cost
+    /// Only the regions are written, before a chunk and after it. Where a stage works in place the
+    /// whole chunk is written anew.
+    pub(crate) fn replaced(
+        &self,
+        original: &Tensor,
+        replacement: &Tensor,
+        count: i64,
+        regions: impl Fn(&Tensor, Range<i64>) -> Result<Vec<Tensor>, CamError>,
+        mut read: impl FnMut(&Tensor) -> Result<(), CamError>,
+    ) -> Result<(), CamError> {
+        let write = |rows: &Tensor, from: &Tensor, copies: &Range<i64>| -> Result<(), CamError> {
+            let from = regions(&from.f_expand(rows.size(), false)?, copies.clone())?;
+            for (mut to, from) in regions(rows, copies.clone())?.into_iter().zip(from) {
+                to.f_copy_(&from)?;
+            }
+            Ok(())
+        };
+        let mut chunk = Chunk::new(self, original);
+        let mut start = 0;
+        while start < count {
+            let mut rows = chunk.rows(count - start)?;
+            let copies = start..start + rows.size()[0];
+            if chunk.pristine < rows.size()[0] {
+                rows.f_copy_(&original.f_expand(rows.size(), false)?)?;
+            }
+            write(&rows, replacement, &copies)?;
+            let version = rows.f_internal_version()?;
+            let outputs = chunk.run(&rows)?;
+            // libtorch counts what is written to a tensor's memory.
+            chunk.pristine = if rows.f_internal_version()? == version {
+                write(&rows, original, &copies)?;
+                chunk.pristine.max(rows.size()[0])
+            } else {
+                0
+            };
+            read(&outputs)?;
+            start = copies.end;
+        }
+        Ok(())
+    }
+}
+
+/// The buffer for copies and how many of them fit.
+struct Chunk<'c> {
+    copies: &'c Copies<'c>,
+    original: &'c Tensor,
+    buffer: Option<Tensor>,
+    /// How many of the first copies in the buffer are unaltered.
+    pristine: i64,
+    /// Known once a first copy went through alone.
+    most: Option<i64>,
+}
+
+impl<'c> Chunk<'c> {
+    fn new(copies: &'c Copies<'c>, original: &'c Tensor) -> Self {
+        Self {
+            copies,
+            original,
+            buffer: None,
+            pristine: 0,
+            most: None,
+        }
+    }
+
+    /// Room for the next copies, of which `left` are left.
+    fn rows(&mut self, left: i64) -> Result<Tensor, CamError> {
+        let rows = self.most.unwrap_or(1).min(left);
+        let buffer = match self.buffer.take() {
+            Some(buffer) if buffer.size()[0] >= rows => buffer,
+            _ => {
+                self.pristine = 0;
+                repeated_like(self.original, rows)?
+            }
+        };
+        let room = buffer.f_narrow(0, 0, rows)?;
+        self.buffer = Some(buffer);
+        Ok(room)
+    }
+
+    fn run(&mut self, rows: &Tensor) -> Result<Tensor, CamError> {
+        let count = rows.size()[0];
+        let mut x = rows.shallow_clone();
+        let mut largest = 0;
+        for stage in self.copies.stages {
+            let y = stage.forward(&x)?;
+            largest = largest.max(bytes(&x) + bytes(&y));
+            x = y;
+        }
+        check_logits(&x, count)?;
+        if self.most.is_none() {
+            let copy = bytes(self.original);
+            // The copy itself, its mask, and what the stages take.
+            let needed = (2 * copy + INSIDE * largest / count as u64).max(1);
+            let wanted = match self.original.device() {
+                Device::Cpu => CACHE,
+                _ => DEVICE,
+            };
+            let wanted = (wanted / copy.max(1)).clamp(FEWEST, MOST);
+            self.most = Some((self.copies.ceiling / needed).clamp(1, wanted) as i64);
+        }
+        Ok(x)
+    }
+}
+
+fn bytes(tensor: &Tensor) -> u64 {
+    tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64
+}
+
+/// Memory for `rows` times a `[1, …]` tensor, laid out as that is: channels last stays so.
+fn repeated_like(original: &Tensor, rows: i64) -> Result<Tensor, CamError> {
+    let mut shape = original.size();
+    let mut strides = original.stride();
+    let extent = |(size, stride): (&i64, &i64)| (size - 1) * stride;
+    let span = 1 + shape.iter().zip(&strides).skip(1).map(extent).sum::<i64>();
+    let one = shape[1..].iter().product::<i64>();
+    shape[0] = rows;
+    let options = (original.kind(), original.device());
+    if span != one {
+        // It is a view with gaps or repetitions.
+        return Ok(Tensor::f_empty(shape.as_slice(), options)?);
+    }
+    strides[0] = one;
+    Ok(Tensor::f_empty_strided(shape.as_slice(), strides.as_slice(), options)?)
+}

@@ -1,0 +1,251 @@
+//! A network, a batch and its targets, for methods that alter what goes in and look at the scores.
+
+use tch::{Kind, Tensor};
+
+use crate::capture::{Capture, check_finite, check_logits, check_spatial};
+use crate::copies::Copies;
+use crate::error::{CamError, Values};
+use crate::stage::{self, Stages};
+use crate::target::{Resolved, Target};
+
+/// A network, a batch and each sample's target, for the perturbation methods.
+///
+/// These methods run the network, or its tail from a layer on, on many altered copies of each
+/// sample. Copies go through in chunks whose memory stays under [`Probe::with_memory_ceiling`];
+/// never are all of them there at once. Everything runs without a graph; the network, its
+/// variables and the gradient mode are left as they were, also after an error.
+///
+/// ```
+/// use gradcam_core::{Probe, Rise, Stage, Stages, Target, ablation_cam, rise};
+/// use tch::{Device, Kind, Tensor};
+///
+/// let network = Stages::new(vec![
+///     Stage::new("double", |x| x.f_mul_scalar(2.0)),
+///     Stage::new("mean", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+/// ])?;
+/// let images = Tensor::rand([2, 3, 8, 8], (Kind::Float, Device::Cpu));
+/// let targets = [Target::Class(2), Target::Predicted];
+///
+/// // With the forward pass of a capture, which gradient methods may use too …
+/// let capture = network.capture(&images, &["double"])?;
+/// let probe = Probe::from_capture(&network, &images, &capture, &targets)?;
+/// assert_eq!(ablation_cam(&probe, "double")?.tensor().size(), [2, 8, 8]);
+///
+/// // … or with one of its own.
+/// let probe = Probe::new(&network, &images, &targets)?.with_memory_ceiling(1 << 28);
+/// assert_eq!(rise(&probe, &Rise::default().with_masks(20))?.tensor().size(), [2, 8, 8]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
+#[derive(Debug)]
+pub struct Probe<'p> {
+    stages: &'p Stages<'p>,
+    input: Tensor,
+    targets: Vec<Target>,
+    resolved: Resolved,
+    /// Of the batch as it is.
+    scores: Tensor,
+    /// The number of classes.
+    logits: i64,
+    /// Layers whose activations are known.
+    captured: Vec<(String, Tensor)>,
+    ceiling: u64,
+}
+
+impl<'p> Probe<'p> {
+    /// Runs the network once, for the predicted classes and the scores of the samples as they are.
+    ///
+    /// # Shapes
+    /// `input` has the samples on its first axis; one target for each of them.
+    ///
+    /// # Errors
+    /// [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::Logits`], [`CamError::NonFinite`],
+    /// and those of targets that do not fit.
+    ///
+    /// # Cost
+    /// One forward pass. A method that needs a layer's activations runs the stages up to it once
+    /// more; [`Probe::from_capture`] has them already.
+    pub fn new(stages: &'p Stages<'p>, input: &Tensor, targets: &[Target]) -> Result<Self, CamError> {
+        let shape = input.size();
+        if shape.first().is_none_or(|&batch| batch < 1) {
+            return Err(CamError::EmptyBatch { shape });
+        }
+        let _no_grad = tch::no_grad_guard();
+        let input = input.f_detach()?;
+        let logits = stages.forward(&copy(&input)?)?;
+        check_logits(&logits, shape[0])?;
+        check_finite(&logits, Values::Logits, last_name(stages)?)?;
+        Self::with_logits(stages, input, &logits, targets, Vec::new())
+    }
+
+    /// Takes logits and activations from a capture of the same input instead of running the
+    /// network.
+    ///
+    /// # Shapes
+    /// `input` is what was captured from.
+    ///
+    /// # Errors
+    /// [`CamError::CaptureBatch`] when it cannot be, and those of targets that do not fit.
+    pub fn from_capture(
+        stages: &'p Stages<'p>,
+        input: &Tensor,
+        capture: &Capture,
+        targets: &[Target],
+    ) -> Result<Self, CamError> {
+        let shape = input.size();
+        if shape.first() != Some(&capture.batch()) {
+            return Err(CamError::CaptureBatch {
+                batch: capture.batch(),
+                input: shape,
+            });
+        }
+        let _no_grad = tch::no_grad_guard();
+        let captured = capture
+            .layers()
+            .map(|layer| {
+                stages.position(layer)?;
+                Ok((layer.to_owned(), capture.activations(layer)?.shallow_clone()))
+            })
+            .collect::<Result<_, CamError>>()?;
+        Self::with_logits(stages, input.f_detach()?, capture.logits(), targets, captured)
+    }
+
+    fn with_logits(
+        stages: &'p Stages<'p>,
+        input: Tensor,
+        logits: &Tensor,
+        targets: &[Target],
+        captured: Vec<(String, Tensor)>,
+    ) -> Result<Self, CamError> {
+        let resolved = Resolved::new(targets, logits)?;
+        let scores = resolved.scores(logits)?;
+        check_finite(&scores, Values::Scores, last_name(stages)?)?;
+        Ok(Self {
+            stages,
+            input,
+            targets: targets.to_vec(),
+            resolved,
+            scores,
+            logits: logits.size()[1],
+            captured,
+            ceiling: 1 << 30,
+        })
+    }
+
+    /// How much memory the altered copies may take on their way through the network, in bytes; 1 GiB
+    /// unless set.
+    ///
+    /// How many copies make a chunk is derived from it and from what one copy alone was seen to
+    /// take: itself, its mask, and twice the largest input and output of a stage together. At least
+    /// one copy at a time is run, whatever the ceiling. Fewer copies than fit are taken where more
+    /// would only leave the cache.
+    #[must_use]
+    pub fn with_memory_ceiling(mut self, bytes: u64) -> Self {
+        self.ceiling = bytes;
+        self
+    }
+
+    /// The number of samples.
+    pub fn batch(&self) -> i64 {
+        self.input.size()[0]
+    }
+
+    /// Each sample's score as it is, `[N]`, f32.
+    pub fn scores(&self) -> &Tensor {
+        &self.scores
+    }
+
+    /// The class that each sample's target is about; `None` for a function of one's own.
+    pub fn classes(&self) -> Vec<Option<i64>> {
+        self.resolved.classes()
+    }
+
+    pub(crate) fn stages(&self) -> &'p Stages<'p> {
+        self.stages
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// What `layer` puts out: feature maps, `[N, C, H, W]` or `[N, C, D, H, W]`.
+    pub(crate) fn activations(&self, layer: &str) -> Result<Tensor, CamError> {
+        let index = self.stages.position(layer)?;
+        let known = self.captured.iter().find(|(name, _)| name == layer);
+        let activations = match known {
+            Some((_, activations)) => activations.shallow_clone(),
+            None => {
+                let activations = stage::run(&self.stages.as_slice()[..=index], &copy(&self.input)?)?;
+                check_finite(&activations, Values::Activations, layer)?;
+                activations
+            }
+        };
+        check_spatial(&activations, layer, self.batch())?;
+        Ok(activations)
+    }
+
+    /// The number of classes.
+    pub(crate) fn logit_count(&self) -> i64 {
+        self.logits
+    }
+
+    pub(crate) fn input(&self) -> &Tensor {
+        &self.input
+    }
+
+    /// One sample of the batch, `[1, C, …]`.
+    pub(crate) fn sample(&self, sample: i64) -> Result<Tensor, CamError> {
+        Ok(self.input.f_narrow(0, sample, 1)?)
+    }
+
+    /// The axes of space of the batch.
+    ///
+    /// # Errors
+    /// [`CamError::Input`] for a batch that is neither of images nor of volumes.
+    pub(crate) fn space(&self) -> Result<Vec<i64>, CamError> {
+        let shape = self.input.size();
+        if matches!(shape.len(), 4 | 5) && !shape.contains(&0) {
+            Ok(shape[2..].to_vec())
+        } else {
+            Err(CamError::Input { shape })
+        }
+    }
+
+    /// For copies of what `layer` puts out.
+    pub(crate) fn after(&self, layer: &str) -> Result<Copies<'p>, CamError> {
+        let index = self.stages.position(layer)?;
+        Ok(Copies {
+            stages: &self.stages.as_slice()[index + 1..],
+            ceiling: self.ceiling,
+        })
+    }
+
+    /// For copies of what goes in.
+    pub(crate) fn of_input(&self) -> Copies<'p> {
+        Copies {
+            stages: self.stages.as_slice(),
+            ceiling: self.ceiling,
+        }
+    }
+
+    /// The score of a sample's target for the outputs of altered copies, `[copies]`, f32.
+    pub(crate) fn scores_of(&self, sample: i64, outputs: &Tensor) -> Result<Tensor, CamError> {
+        let scores = self.resolved.scores_of(sample as usize, outputs)?;
+        check_finite(&scores, Values::Scores, last_name(self.stages)?)?;
+        Ok(scores)
+    }
+
+    /// The scores of one sample's copies, chunk by chunk: what a reader of outputs adds up.
+    pub(crate) fn gather(&self, sample: i64, scores: &mut Vec<Tensor>, outputs: &Tensor) -> Result<(), CamError> {
+        scores.push(self.scores_of(sample, outputs)?.f_to_kind(Kind::Double)?);
+        Ok(())
+    }
+}
+
+/// A stage may work in place; what it is given must not be the caller's.
+fn copy(tensor: &Tensor) -> Result<Tensor, CamError> {
+    Ok(tensor.f_to_dtype(tensor.kind(), false, true)?)
+}
+
+fn last_name<'s>(stages: &'s Stages<'_>) -> Result<&'s str, CamError> {
+    Ok(stages.as_slice().last().ok_or(CamError::NoStages)?.name())
+}

@@ -144,34 +144,83 @@ impl Capture {
     /// [`CamError::TargetCount`] and the errors of each kind of target, [`CamError::Disconnected`]
     /// for a layer that the targets do not depend on, and [`CamError::NonFinite`].
     pub fn gradients(&self, targets: &[Target]) -> Result<Gradients<'_>, CamError> {
-        let resolved = Resolved::new(targets, &self.logits)?;
-        let disconnected = |layer: &Layer| CamError::Disconnected {
-            layer: layer.name.clone(),
-        };
-        if !self.output.requires_grad()
-            && let Some(layer) = self.layers.last()
-        {
-            return Err(disconnected(layer));
-        }
-        let nodes: Vec<&Tensor> = self.layers.iter().map(|layer| &layer.node).collect();
+        self.gradients_of(&Resolved::new(targets, &self.logits)?)
+    }
+
+    /// The gradients of scores that were looked up in this output or in another.
+    pub(crate) fn gradients_of(&self, targets: &Resolved) -> Result<Gradients<'_>, CamError> {
         let _no_grad = tch::no_grad_guard();
-        // No sample's score depends on another sample, so the gradient of the sum at a sample is
-        // that of its own score.
-        let scores = tch::with_grad(|| resolved.scores(&self.output))?;
-        if let (false, Some(layer)) = (scores.requires_grad(), self.layers.last()) {
-            return Err(disconnected(layer));
-        }
-        let sum = tch::with_grad(|| scores.f_sum(Kind::Float))?;
-        let gradients = Tensor::f_run_backward(&[sum], &nodes, true, false)?;
+        let score = self.score(targets)?;
+        let nodes: Vec<&Tensor> = self.layers.iter().map(|layer| &layer.node).collect();
+        let gradients = Tensor::f_run_backward(&[score], &nodes, true, false)?;
         for (layer, gradient) in self.layers.iter().zip(&gradients) {
-            if !gradient.defined() {
-                return Err(disconnected(layer));
-            }
-            check_finite(gradient, Values::Gradients, &layer.name)?;
+            check_gradient(gradient, &layer.name)?;
         }
         Ok(Gradients {
             capture: self,
-            classes: resolved.classes(),
+            classes: targets.classes(),
+            gradients,
+        })
+    }
+
+    /// The gradients at one layer, and what the scores' second derivatives there make of its
+    /// activations; nothing if the scores are linear in them.
+    pub(crate) fn gradients_and_curvature(
+        &self,
+        layer: &str,
+        targets: &[Target],
+    ) -> Result<(Tensor, Option<Tensor>), CamError> {
+        let targets = Resolved::new(targets, &self.logits)?;
+        let Layer {
+            name,
+            node,
+            activations,
+        } = &self.layers[self.position(layer)?];
+        let _no_grad = tch::no_grad_guard();
+        tch::with_grad(|| {
+            let score = self.score(&targets)?;
+            let gradient = Tensor::f_run_backward(&[score], &[node], true, true)?.remove(0);
+            check_gradient(&gradient, name)?;
+            let curvature = if gradient.requires_grad() {
+                let along = gradient.f_mul(activations)?.f_sum(Kind::Float)?;
+                Some(Tensor::f_run_backward(&[along], &[node], true, false)?.remove(0)).filter(Tensor::defined)
+            } else {
+                None
+            };
+            if let Some(curvature) = &curvature {
+                check_finite(curvature, Values::Gradients, name)?;
+            }
+            Ok((gradient.f_detach()?, curvature))
+        })
+    }
+
+    /// The sum of the samples' scores, in the graph.
+    fn score(&self, targets: &Resolved) -> Result<Tensor, CamError> {
+        let disconnected = || {
+            let layer = self.layers.last().ok_or(CamError::NoLayers)?;
+            Err(CamError::Disconnected {
+                layer: layer.name.clone(),
+            })
+        };
+        if !self.output.requires_grad() {
+            return disconnected();
+        }
+        let scores = tch::with_grad(|| targets.scores(&self.output))?;
+        if !scores.requires_grad() {
+            return disconnected();
+        }
+        // No sample's score depends on another sample, so the gradient of the sum at a sample is
+        // that of its own score.
+        Ok(tch::with_grad(|| scores.f_sum(Kind::Float))?)
+    }
+
+    /// A layer's activations with these gradients.
+    pub(crate) fn at<'c>(&'c self, layer: &str, gradients: &'c Tensor) -> Result<AtLayer<'c>, CamError> {
+        let captured = &self.layers[self.position(layer)?];
+        Ok(AtLayer {
+            layer: &captured.name,
+            batch: self.batch(),
+            activations: &captured.activations,
             gradients,
         })
     }
@@ -205,14 +254,7 @@ impl Gradients<'_> {
     /// # Errors
     /// [`CamError::NotCaptured`].
     pub fn at(&self, layer: &str) -> Result<AtLayer<'_>, CamError> {
-        let index = self.capture.position(layer)?;
-        let captured = &self.capture.layers[index];
-        Ok(AtLayer {
-            layer: &captured.name,
-            batch: self.capture.batch(),
-            activations: &captured.activations,
-            gradients: &self.gradients[index],
-        })
+        self.capture.at(layer, &self.gradients[self.capture.position(layer)?])
     }
 }
 
@@ -272,6 +314,16 @@ pub(crate) fn check_logits(output: &Tensor, batch: i64) -> Result<(), CamError> 
     } else {
         Err(CamError::Logits { shape, batch })
     }
+}
+
+/// A gradient that there is, and that is finite.
+pub(crate) fn check_gradient(gradient: &Tensor, layer: &str) -> Result<(), CamError> {
+    if !gradient.defined() {
+        return Err(CamError::Disconnected {
+            layer: layer.to_owned(),
+        });
+    }
+    check_finite(gradient, Values::Gradients, layer)
 }
 
 /// A finite sum has finite terms only, so the exact look is needed for a sum that overflowed.

@@ -147,6 +147,28 @@ pub enum CamError {
         /// The layer.
         layer: String,
     },
+    /// No noisy copy to average over.
+    #[error("{copies} noisy copies were asked for; expected 1 or more")]
+    Copies {
+        /// The number asked for.
+        copies: usize,
+    },
+    /// Noise or a blur that is none.
+    #[error("a standard deviation of {deviation} was given; expected a finite number above 0")]
+    Deviation {
+        /// The value given.
+        deviation: f64,
+    },
+    /// Noise that does not fit the input.
+    #[error(
+        "noise of shape {noise:?} was given for an input of {input:?}; expected an axis of 1 or more copies before it"
+    )]
+    Noise {
+        /// The noise's shape.
+        noise: Vec<i64>,
+        /// The input's shape.
+        input: Vec<i64>,
+    },
     /// A NaN or an infinity on the way.
     #[error("the {values} at layer `{layer}` are not all finite")]
     NonFinite {
@@ -227,14 +249,6 @@ pub enum CamError {
     Draws {
         /// The number asked for.
         draws: usize,
-    },
-    /// A standard deviation that is none.
-    #[error(
-        "a standard deviation of {deviation} was given; expected a finite number, not negative, and not zero for a blur"
-    )]
-    Deviation {
-        /// The value given.
-        deviation: f64,
     },
     /// A grid of no cells.
     #[error("masks of {cells} cells along each axis were asked for; expected 1 or more")]

@@ -32,6 +32,8 @@
 //! | `gradient_method.rs` | [`GradientMethod`]: the one-pass methods as a value |
 //! | `grad_cam.rs`, `grad_cam_plus_plus.rs`, `x_grad_cam.rs`, `hires_cam.rs`, `element_wise_grad_cam.rs`, `layer_cam.rs`, `eigen_grad_cam.rs` | these methods, one each |
 //! | `eigen_smoothing.rs` | any of them with the channels' first principal component in place of their sum |
+//! | `shapley_cam.rs`, `finer_cam.rs`, `smooth_grad_cam_plus_plus.rs`, `full_grad.rs` | methods that need more of the network |
+//! | `full_gradient.rs` | [`FullGradient`]: a score parted into input and biases |
 //! | `planes.rs`, `principal_component.rs` | what they share |
 //! | `probe.rs`, `copies.rs` | [`Probe`]: altered copies of images and layers, and their scores |
 //! | `ablation_cam.rs`, `recipro_cam.rs`, `score_cam.rs`, `ss_cam.rs`, `is_cam.rs`, `group_cam.rs`, `rise.rs`, `occlusion_sensitivity.rs`, `cam.rs` | the methods that take it, one each |
@@ -72,6 +74,12 @@ mod element_wise_grad_cam;
 mod error;
 #[cfg(feature = "torch")]
 mod fem;
+#[cfg(feature = "torch")]
+mod finer_cam;
+#[cfg(feature = "torch")]
+mod full_grad;
+#[cfg(feature = "torch")]
+mod full_gradient;
 #[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
@@ -115,6 +123,10 @@ mod rise;
 #[cfg(feature = "torch")]
 mod score_cam;
 #[cfg(feature = "torch")]
+mod shapley_cam;
+#[cfg(feature = "torch")]
+mod smooth_grad_cam_plus_plus;
+#[cfg(feature = "torch")]
 mod ss_cam;
 #[cfg(feature = "torch")]
 mod stage;
@@ -151,6 +163,12 @@ pub use error::{CamError, Values};
 #[cfg(feature = "torch")]
 pub use fem::fem;
 #[cfg(feature = "torch")]
+pub use finer_cam::{FinerCam, ReferenceWeights, finer_cam};
+#[cfg(feature = "torch")]
+pub use full_grad::{Rescaling, full_grad};
+#[cfg(feature = "torch")]
+pub use full_gradient::{FullGradient, full_gradient};
+#[cfg(feature = "torch")]
 pub use fusion::{Fusion, fuse};
 #[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
@@ -185,6 +203,12 @@ pub use recipro_cam::{ReciproMask, recipro_cam};
 pub use rise::{Rise, rise, rise_with_masks};
 #[cfg(feature = "torch")]
 pub use score_cam::{ScoreCam, ScoreWeights, score_cam};
+#[cfg(feature = "torch")]
+pub use shapley_cam::shapley_cam;
+#[cfg(feature = "torch")]
+pub use smooth_grad_cam_plus_plus::{
+    SmoothGradCamPlusPlus, smooth_grad_cam_plus_plus, smooth_grad_cam_plus_plus_with_noise,
+};
 #[cfg(feature = "torch")]
 pub use ss_cam::{SsCam, ss_cam, ss_cam_with_noise};
 #[cfg(feature = "torch")]

@@ -6,6 +6,10 @@ mod activation_methods;
 mod capture;
 mod deep_feature_factorisation;
 #[cfg(feature = "torch")]
+mod finer_cam;
+#[cfg(feature = "torch")]
+mod full_grad;
+#[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
 mod goldens;
@@ -23,7 +27,11 @@ mod overlay;
 mod perturbation;
 mod random_cam;
 #[cfg(feature = "torch")]
+mod shapley_cam;
+#[cfg(feature = "torch")]
 mod small_net;
+#[cfg(feature = "torch")]
+mod smooth_grad_cam_plus_plus;
 #[cfg(feature = "torch")]
 mod target;
 #[cfg(feature = "torch")]
@@ -49,6 +57,10 @@ fn plain_types_are_send_and_sync() {
     {
         check::<gradcam_core::AblationValue>();
         check::<gradcam_core::Fusion>();
+        check::<gradcam_core::FinerCam>();
+        check::<gradcam_core::GradientMethod>();
+        check::<gradcam_core::Rescaling>();
+        check::<gradcam_core::SmoothGradCamPlusPlus>();
         check::<gradcam_core::GroupCam>();
         check::<gradcam_core::IsCam>();
         check::<gradcam_core::OcclusionSensitivity>();

@@ -1,0 +1,191 @@
+//! The full gradient: a score parted into what the input and each stage's bias add to it.
+//!
+//! Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
+//! [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
+
+use tch::{Kind, Tensor};
+
+use crate::capture::{check_finite, check_gradient};
+use crate::error::{CamError, Values};
+use crate::stage::Stages;
+use crate::target::{Resolved, Target};
+
+/// Each sample's score, parted into what its input and each stage's bias add to it.
+///
+/// ```text
+/// score = sum of (G0 x0) + sum over stages l of sum of (G[l] b[l])
+/// b[l]  = y[l] - J[l] x[l]
+/// ```
+///
+/// where stage `l` makes `y[l]` of `x[l]`, `J[l]` is its derivative there, and `G[l]` is the derivative of the score by `y[l]`.
+/// `b[l]` is the stage's implicit bias: of a convolution its bias, of a batch norm what it adds after scaling, of a ReLU or
+/// a pooling nothing. Since it is found from what the stage does (`J x` by a backward pass through the backward
+/// pass), any stage has one, and the sum is the score exactly, whatever the network is made of, if the score is linear in the
+/// logits, as a [`Target::Class`] is.
+///
+/// How fine the parts are is for the stages to say. With a stage for each convolution and norm they are the
+/// published ones; of a stage that is a whole block, the biases inside it are carried on to its output and stand there as one.
+#[derive(Debug)]
+pub struct FullGradient {
+    input: Tensor,
+    biases: Vec<(String, Tensor)>,
+}
+
+/// What a stage was given and what it made of it, with the graph between them.
+struct Step<'a> {
+    name: &'a str,
+    input: Tensor,
+    output: Tensor,
+}
+
+/// Parts each sample's score into what its input and each stage's bias add to it.
+///
+/// # Shapes
+/// `input` `[N, …]`; one target for each sample.
+///
+/// # Errors
+/// [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::Disconnected`] for a stage that cannot be differentiated,
+/// [`CamError::NonFinite`], and those of the targets.
+///
+/// # Cost
+/// One forward pass that builds a graph, and two backward passes of which one builds a graph too. Memory as for training.
+/// No variable's gradient is touched.
+///
+/// ```
+/// use gradcam_core::{Stage, Stages, Target, full_gradient};
+/// use tch::{Kind, Tensor};
+///
+/// // 2 x + 1, summed up.
+/// let network = Stages::new(vec![
+///     Stage::new("affine", |x| x.f_mul_scalar(2.0)?.f_add_scalar(1.0)),
+///     Stage::new("logit", |x| x.f_sum_dim_intlist([2i64, 3].as_slice(), false, None)),
+/// ])?;
+/// let image = Tensor::from_slice(&[1f32, 3.]).view([1, 1, 1, 2]);
+/// let parts = full_gradient(&network, &image, &[Target::Class(0)])?;
+/// assert_eq!(Vec::<f32>::try_from(parts.input().view(-1))?, [2., 6.]);
+/// let (stage, bias) = parts.biases().next().unwrap();
+/// assert_eq!((stage, Vec::<f32>::try_from(bias.view(-1))?), ("affine", vec![1., 1.]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) -> Result<FullGradient, CamError> {
+    let shape = input.size();
+    if shape.first().is_none_or(|&batch| batch < 1) {
+        return Err(CamError::EmptyBatch { shape });
+    }
+    let _no_grad = tch::no_grad_guard();
+    let mut x = input.f_detach()?;
+    let mut steps = Vec::with_capacity(stages.as_slice().len());
+    for stage in stages.as_slice() {
+        let node = x.f_detach()?.f_set_requires_grad(true)?;
+        // The stage gets a copy, which it may work in.
+        let output = tch::with_grad(|| stage.forward(&node.f_to_dtype(node.kind(), false, true)?))?;
+        x = output.f_detach()?;
+        check_finite(&x, Values::Activations, stage.name())?;
+        steps.push(Step {
+            name: stage.name(),
+            input: node,
+            output,
+        });
+    }
+
+    let logits = x.f_set_requires_grad(true)?;
+    let (batch, found) = (shape[0], logits.size());
+    if found.len() < 2 || found[0] != batch {
+        return Err(CamError::Logits { shape: found, batch });
+    }
+    let targets = Resolved::new(targets, &logits.f_detach()?)?;
+    let score = tch::with_grad(|| Ok::<_, CamError>(targets.scores(&logits)?.f_sum(Kind::Float)?))?;
+    let last = steps.last().ok_or(CamError::NoStages)?.name;
+    if !score.requires_grad() {
+        return Err(CamError::Disconnected { layer: last.to_owned() });
+    }
+    let mut gradient = Tensor::f_run_backward(&[score], &[&logits], false, false)?.remove(0);
+    check_gradient(&gradient, last)?;
+
+    let mut biases = Vec::with_capacity(steps.len());
+    // Each step's graph is let go when its turn is over.
+    while let Some(step) = steps.pop() {
+        let (bias, before) = step.backward(&gradient)?;
+        biases.push((step.name.to_owned(), bias.f_mul(&gradient)?.f_to_kind(Kind::Float)?));
+        gradient = before;
+    }
+    biases.reverse();
+    Ok(FullGradient {
+        input: gradient.f_mul(input)?.f_to_kind(Kind::Float)?,
+        biases,
+    })
+}
+
+impl FullGradient {
+    /// What each value of the input adds to the score, in the input's shape, f32.
+    pub fn input(&self) -> &Tensor {
+        &self.input
+    }
+
+    /// What each value of each stage's implicit bias adds to the score: the stage's name, and a tensor in the shape of what it
+    /// puts out, f32; from the input on.
+    pub fn biases(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.biases.iter().map(|(name, bias)| (name.as_str(), bias))
+    }
+}
+
+impl Step<'_> {
+    /// The stage's implicit bias, and the gradient at its input for `gradient` at its output.
+    fn backward(&self, gradient: &Tensor) -> Result<(Tensor, Tensor), CamError> {
+        let disconnected = || CamError::Disconnected {
+            layer: self.name.to_owned(),
+        };
+        if !self.output.requires_grad() {
+            return Err(disconnected());
+        }
+        // before = Jᵀ gradient is linear in the gradient, so the derivative of <before, x> by it is J x.
+        let cotangent = gradient.f_detach()?.f_set_requires_grad(true)?;
+        let (before, along) = tch::with_grad(|| {
+            let score = self.output.f_mul(&cotangent)?.f_sum(Kind::Float)?;
+            let before = Tensor::f_run_backward(&[score], &[&self.input], true, true)?.remove(0);
+            if !before.defined() {
+                return Err(disconnected());
+            }
+            let along = before.f_mul(&self.input.f_detach()?)?.f_sum(Kind::Float)?;
+            Ok((before, along))
+        })?;
+        check_finite(&before, Values::Gradients, self.name)?;
+        let output = self.output.f_detach()?;
+        let linear = if along.requires_grad() {
+            Some(Tensor::f_run_backward(&[along], &[&cotangent], false, false)?.remove(0)).filter(Tensor::defined)
+        } else {
+            None
+        };
+        let bias = match linear {
+            Some(linear) => without_rounding(&output, &linear)?,
+            None => output,
+        };
+        Ok((bias, before.f_detach()?))
+    }
+}
+
+/// `output - linear`, and zero in each channel in which that is what rounding leaves. A convolution without a bias has none,
+/// and what is left must not be taken for a map.
+fn without_rounding(output: &Tensor, linear: &Tensor) -> Result<Tensor, CamError> {
+    let rounding = match output.kind() {
+        Kind::Float | Kind::Double => 1e-5,
+        _ => 3e-2,
+    };
+    let bias = output.f_sub(linear)?;
+    if output.dim() < 2 {
+        return Ok(bias);
+    }
+    let largest = |values: &Tensor, from: i64| -> Result<Tensor, CamError> {
+        let axes: Vec<i64> = (from..values.dim() as i64).collect();
+        let values = values.f_abs()?;
+        // No axes would mean all of them.
+        Ok(if axes.is_empty() {
+            values
+        } else {
+            values.f_amax(axes.as_slice(), true)?
+        })
+    };
+    let scale = largest(output, 1)?.f_maximum(&largest(linear, 1)?)?;
+    let kept = largest(&bias, 2)?.f_gt_tensor(&scale.f_mul_scalar(rounding)?)?;
+    Ok(bias.f_mul(&kept.f_to_kind(bias.kind())?)?)
+}

@@ -26,7 +26,8 @@ pub struct Options {
     #[arg(long)]
     pub layout: Option<Layout>,
 
-    /// The network to train: resnet18 or squeezenet1_0; give several, apart by commas, to compare them
+    /// The network to train, by torchvision's name (resnet18, squeezenet1_0, …); give several, apart by commas, to compare
+    /// them
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "resnet18")]
     pub model: Vec<Architecture>,
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use gradcam_core::{Content, Stage, Stages, Target, grad_cam};
+use gradcam_core::{Capture, Content, GradientMethod, Gradients, Stage, Stages, Target, grad_cam};
 use models::{Architecture, Head, Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
@@ -80,15 +80,17 @@ fn resnet18_by_formula() -> Result<()> {
     by_formula(Architecture::ResNet18, 96, 80)
 }
 
-/// The same code on weights trained on ImageNet, where they are at hand: in `../shared/weights`,
-/// or `weights` in the folder that CAMSEG_SHARED names.
-#[test]
-fn squeezenet1_0_as_trained() -> Result<()> {
-    let shared = std::env::var_os("CAMSEG_SHARED").map_or_else(
+/// What is too large for this repository, in `../shared` or the folder that CAMSEG_SHARED names.
+fn shared() -> PathBuf {
+    std::env::var_os("CAMSEG_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
-    );
-    let weights = shared.join("weights/squeezenet1_0-imagenet.safetensors");
+    )
+}
+
+/// The network with the weights trained on ImageNet, where they are at hand.
+fn trained() -> Result<Option<Network>> {
+    let weights = shared().join("weights/squeezenet1_0-imagenet.safetensors");
     if !weights.is_file() {
         assert!(
             std::env::var_os("CAMSEG_SHARED").is_none(),
@@ -99,10 +101,101 @@ fn squeezenet1_0_as_trained() -> Result<()> {
             "{} is not there: the trained network is not compared (CAMSEG_SHARED names the folder of `weights`)",
             weights.display()
         );
-        return Ok(());
+        return Ok(None);
     }
     let mut network = NetworkConfig::new(Architecture::SqueezeNet1_0).build(Device::Cpu)?;
     network.load(&weights, Head::Exact)?;
+    Ok(Some(network))
+}
+
+#[test]
+fn squeezenet1_0_as_trained() -> Result<()> {
+    let Some(network) = trained()? else {
+        return Ok(());
+    };
     let input = network.input().prepare(&formula::image(&[2, 3, 224, 224])?)?;
     compare("squeezenet1_0-imagenet-224x224", &network, &input)
+}
+
+/// Ten lesions of BUSI where they are at hand, else the two images by formula.
+fn pictures(network: &Network) -> Result<Tensor> {
+    let folder = shared().join("data/busi");
+    let files: Vec<PathBuf> = (1..=5)
+        .flat_map(|number| ["benign", "malignant"].map(|class| format!("{class}/{class} ({number}).png")))
+        .map(|name| folder.join(name))
+        .collect();
+    let images = if files.iter().all(|file| file.is_file()) {
+        let read = |file: &PathBuf| -> Result<Tensor> {
+            let scan = image::open(file)?.into_luma8();
+            let scan = image::imageops::resize(&scan, 224, 224, image::imageops::FilterType::Triangle);
+            Ok(Tensor::f_from_slice(scan.as_raw())?
+                .f_view([1, 224, 224])?
+                .f_to_kind(Kind::Float)?
+                / 255.0)
+        };
+        Tensor::stack(&files.iter().map(read).collect::<Result<Vec<_>>>()?, 0)
+    } else {
+        formula::image(&[2, 3, 224, 224])?
+    };
+    Ok(network.input().prepare(&images)?)
+}
+
+/// The heatmaps of every method in half and in single precision say the same.
+///
+/// What is lost, the network loses: the methods add in single precision. Of bfloat16's 8 bits of mantissa
+/// the last decides here and there whether the head's ReLU lets a place through, which the methods that look
+/// at each place's own gradient (LayerCAM, element-wise Grad-CAM) show; float16 has 11 bits. Processors round
+/// bfloat16 in different places, hence the room at worst.
+#[test]
+fn half_precision_correlates_with_single() -> Result<()> {
+    const LAYER: &str = "features.12";
+    let Some(network) = trained()? else {
+        return Ok(());
+    };
+    let input = pictures(&network)?;
+    let capture = |kind: Kind| -> Result<Capture> {
+        let network = trained()?.context("the weights were there")?;
+        for variable in network.variables().variables().values_mut() {
+            variable.set_data(&variable.to_kind(kind));
+        }
+        let stages = network.stages().iter();
+        let stages = Stages::new(
+            stages
+                .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+                .collect(),
+        )?;
+        let capture = stages.capture(&input.to_kind(kind), &[LAYER])?;
+        ensure!(capture.logits().kind() == kind);
+        Ok(capture)
+    };
+    let heat = |method: GradientMethod, gradients: &Gradients<'_>| -> Result<Tensor> {
+        let heat = method.maps(&gradients.at(LAYER)?)?.heatmaps(&[224, 224])?;
+        ensure!(heat.tensor().kind() == Kind::Float);
+        Ok(heat.tensor().flatten(1, -1))
+    };
+    let single = capture(Kind::Float)?;
+    let predicted: Vec<i64> = single.logits().argmax(1, false).try_into()?;
+    let targets: Vec<Target> = predicted.into_iter().map(Target::Class).collect();
+    let in_single = single.gradients(&targets)?;
+    for (kind, least) in [(Kind::Half, 0.99), (Kind::BFloat16, 0.95)] {
+        let half = capture(kind)?;
+        let in_half = half.gradients(&targets)?;
+        for method in GradientMethod::ALL {
+            let (single, half) = (heat(method, &in_single)?, heat(method, &in_half)?);
+            let correlations: Vec<f64> = (0..single.size()[0])
+                .map(|sample| {
+                    let pair = Tensor::stack(&[single.get(sample), half.get(sample)], 0);
+                    pair.corrcoef().double_value(&[0, 1])
+                })
+                .collect();
+            let mean = correlations.iter().sum::<f64>() / correlations.len() as f64;
+            let worst = correlations.iter().copied().fold(f64::INFINITY, f64::min);
+            eprintln!("{method} in {kind:?}: correlation {mean:.4} in the mean, {worst:.4} at worst");
+            ensure!(
+                mean >= 0.99 && worst >= least,
+                "{method} in {kind:?}: {correlations:.4?}"
+            );
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torchvision
 from captum.attr import LayerAttribution, LayerGradCam
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import AblationCAM, GradCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torchcam.methods import GradCAM as TorchCam
 
@@ -69,5 +69,14 @@ def captum_cam():
 table.add(case, "grad_cam", NAMES["captum"], captum_cam, 1, rounds=9)
 
 table.add(f"all one-pass methods resnet50, batch {BATCH}", "one_pass", "our forward pass alone", "forward", 1.3, rounds=15)
+
+# Perturbation.
+network = torchvision.models.resnet18(weights=None).eval()
+image = torch.rand(1, 3, 224, 224)
+for method, ours, bar in [(AblationCAM, "ablation_cam", 1 / 500), (ScoreCAM, "score_cam", 1 / 5)]:
+    with method(network, [network.layer4]) as cam:
+        cam.batch_size = 32
+        table.add(f"{method.__name__} resnet18, one image", ours, NAMES["grad-cam"],
+                  lambda: cam(image, [ClassifierOutputTarget(3)]), bar, rounds=3, warm_up=1)
 
 table.write()

@@ -10,7 +10,10 @@ use std::io::{self, BufRead as _, Write as _};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use gradcam_core::{GradientMethod, Parallelism, Stage, Stages, Target, grad_cam, kernel};
+use gradcam_core::{
+    FinerCam, GradientMethod, Parallelism, Probe, ScoreCam, ScoreMask, Stage, Stages, Target, ablation_cam, finer_cam,
+    grad_cam, kernel, score_cam, shapley_cam,
+};
 use models::{Architecture, Network, NetworkConfig};
 use ndarray::Array4;
 use rand::{Rng, SeedableRng};
@@ -50,6 +53,7 @@ fn cases() -> Result<BTreeMap<String, Case>> {
     kernels(&mut cases);
     // The networks live as long as the program, so that the cases can hold what borrows from them.
     end_to_end(&mut cases, Box::leak(Box::new(network(Architecture::ResNet50)?)))?;
+    perturbation(&mut cases, Box::leak(Box::new(network(Architecture::ResNet18)?)))?;
     Ok(cases)
 }
 
@@ -119,6 +123,44 @@ fn end_to_end(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> 
             for method in GradientMethod::ALL {
                 black_box(method.maps(&gradients.at(layer)?)?);
             }
+            // These two go through the tail once more, for their own targets or for a second derivative.
+            black_box(finer_cam(&capture, layer, &targets, &FinerCam::default())?);
+            black_box(shapley_cam(&capture, layer, &targets)?);
+            Ok(())
+        }),
+    );
+    Ok(())
+}
+
+/// One image, over and over with something taken away.
+fn perturbation(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> Result<()> {
+    let stages = stages(network)?;
+    let stages: &'static Stages<'static> = Box::leak(Box::new(stages));
+    let image = channels_last(&Tensor::f_rand([1, 3, 224, 224], (Kind::Float, Device::Cpu))?)?;
+    let layer = "layer4.1";
+
+    let x = image.shallow_clone();
+    cases.insert(
+        "ablation_cam".to_owned(),
+        Box::new(move || {
+            let capture = stages.capture(&x, &[layer])?;
+            let probe = Probe::from_capture(stages, &x, &capture, &[Target::Class(3)])?;
+            black_box(ablation_cam(&probe, layer)?.heatmaps(&[224, 224])?.to_array3()?);
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "score_cam".to_owned(),
+        Box::new(move || {
+            let capture = stages.capture(&image, &[layer])?;
+            let probe = Probe::from_capture(stages, &image, &capture, &[Target::Class(3)])?;
+            // The peer's masks.
+            let settings = ScoreCam::default().with_mask(ScoreMask::AlignedCorners);
+            black_box(
+                score_cam(&probe, layer, &settings)?
+                    .heatmaps(&[224, 224])?
+                    .to_array3()?,
+            );
             Ok(())
         }),
     );

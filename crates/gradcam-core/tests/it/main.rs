@@ -22,8 +22,6 @@ mod guided_backpropagation;
 #[cfg(feature = "torch")]
 mod heatmap;
 mod kernel;
-#[cfg(feature = "torch")]
-mod left_alone;
 mod overlay;
 #[cfg(feature = "torch")]
 mod perturbation;

@@ -4,7 +4,6 @@ mod bootstrap;
 mod faults;
 mod heatmaps;
 mod masks;
-mod measures;
 mod pairs;
 mod scores;
 mod surfaces;

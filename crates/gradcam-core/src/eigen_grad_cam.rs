@@ -34,10 +34,7 @@ use crate::principal_component::principal_component;
 /// [`CamError::NotSpatial`] for a layer that puts out anything else; [`CamError::NonFiniteMap`]
 /// when the sum overflows.
 ///
-/// # Cost
-/// The products of all places with one another, or of all channels if there are fewer of them, in
-/// double precision: `C P min(C, P)` multiplications for each sample, and a first eigenvector of that many rows on
-/// the CPU. Never a full singular value decomposition. On CPU arrays
+/// Some dozens of reads of the products, by Lanczos iteration on the CPU; never a singular value decomposition. On arrays
 /// [`kernel::eigen_grad_cam`](crate::kernel::eigen_grad_cam()) computes the same.
 ///
 /// ```

@@ -147,12 +147,6 @@ pub enum CamError {
         /// The layer.
         layer: String,
     },
-    /// No noisy copy to average over.
-    #[error("{copies} noisy copies were asked for; expected 1 or more")]
-    Copies {
-        /// The number asked for.
-        copies: usize,
-    },
     /// Noise or a blur that is none.
     #[error("a standard deviation of {deviation} was given; expected a finite number above 0")]
     Deviation {

@@ -72,7 +72,12 @@ pub fn grad_cam_plus_plus(at: &AtLayer<'_>) -> Result<Maps, CamError> {
 /// `[N, C]`.
 pub(crate) fn weights(planes: &Planes) -> Result<Tensor, TchError> {
     let sums = sum_over_space(&planes.activations)?.f_unsqueeze(2)?;
-    let denominators = planes.gradients.f_mul(&sums)?.f_add_scalar(2.0)?;
-    let denominators = denominators.f_masked_fill(&denominators.f_eq(0.0)?, f64::INFINITY)?;
-    sum_over_space(&planes.gradients.f_relu()?.f_div(&denominators)?)
+    let positive = planes.gradients.f_relu()?;
+    let mut denominators = positive.f_mul(&sums)?.f_add_scalar_(2.0)?;
+    // Only where activations sum to less than zero can a denominator vanish.
+    if f32::try_from(sums.f_min()?)? < 0.0 {
+        let vanished = denominators.f_eq(0.0)?;
+        denominators = denominators.f_masked_fill_(&vanished, f64::INFINITY)?;
+    }
+    sum_over_space(&positive.f_div(&denominators)?)
 }

@@ -3,12 +3,11 @@
 //! Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional Neural
 //! Network Models", 2019, [arXiv:1908.01224](https://arxiv.org/abs/1908.01224).
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
 use crate::capture::Capture;
 use crate::error::CamError;
+use crate::gaussian_noise::gaussian_noise;
 use crate::heatmap::Maps;
 use crate::planes::sum_over_space;
 use crate::stage::Stages;
@@ -59,24 +58,20 @@ impl SmoothGradCamPlusPlus {
     /// Noise for every copy, the same for each sample of a batch: `[copies, 1, C, H, W]`.
     fn noise(&self, input: &Tensor) -> Result<Tensor, CamError> {
         if self.copies == 0 {
-            return Err(CamError::Copies { copies: self.copies });
+            return Err(CamError::Draws { draws: 0 });
         }
-        if !self.deviation.is_finite() || self.deviation <= 0.0 {
+        if !(self.deviation.is_finite() && self.deviation > 0.0) {
             return Err(CamError::Deviation {
                 deviation: self.deviation,
             });
         }
         let mut shape = vec![self.copies as i64, 1];
-        shape.extend(&input.size()[1..]);
-        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        // Box and Muller's way from two uniform numbers to a normal one.
-        let values: Vec<f32> = (0..shape.iter().product::<i64>())
-            .map(|_| {
-                let radius = (-2.0 * (1.0 - generator.random::<f64>()).ln()).sqrt();
-                let angle = std::f64::consts::TAU * generator.random::<f64>();
-                (self.deviation * radius * angle.cos()) as f32
-            })
-            .collect();
+        shape.extend(input.size().iter().skip(1));
+        let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+        let each = (values.len() / self.copies).max(1);
+        for (copy, values) in (0u32..).zip(values.chunks_mut(each)) {
+            gaussian_noise(self.seed, [copy, 0], self.deviation, values);
+        }
         Ok(Tensor::f_from_slice(&values)?
             .f_view(shape.as_slice())?
             .f_to_device(input.device())?)
@@ -102,7 +97,7 @@ impl SmoothGradCamPlusPlus {
 /// `input` `[N, C, H, W]` with a layer of `[N, K, h, w]` gives `[N, h, w]`; volumes alike. One target for each sample.
 ///
 /// # Errors
-/// [`CamError::Copies`], [`CamError::Deviation`], [`CamError::NotSpatial`], and those of [`Stages::capture`] and
+/// [`CamError::Draws`], [`CamError::Deviation`], [`CamError::NotSpatial`], and those of [`Stages::capture`] and
 /// [`Capture::gradients`].
 ///
 /// # Cost
@@ -149,10 +144,12 @@ pub fn smooth_grad_cam_plus_plus_with_noise(
     noise: &Tensor,
 ) -> Result<Maps, CamError> {
     let (shape, expected) = (noise.size(), input.size());
-    let fits = shape.len() == expected.len() + 1
-        && shape[0] > 0
-        && [1, expected.first().copied().unwrap_or(1)].contains(&shape[1])
-        && shape[2..] == expected[1..];
+    let fits = match (shape.as_slice(), expected.as_slice()) {
+        ([copies, samples, noise @ ..], [batch, input @ ..]) => {
+            *copies > 0 && (*samples == 1 || samples == batch) && noise == input
+        }
+        _ => false,
+    };
     if !fits {
         return Err(CamError::Noise {
             noise: shape,

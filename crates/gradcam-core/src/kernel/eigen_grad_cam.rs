@@ -50,7 +50,7 @@ where
     let (activations, gradients) = FeatureMaps::pair(activations, gradients)?;
     let maps = components(&activations, parallelism, |sample| {
         let planes = activations.sample(sample).iter().zip(gradients.sample(sample));
-        planes.map(|(&a, &g)| f64::from(a * g)).collect()
+        planes.map(|(&a, &g)| a * g).collect::<Vec<f32>>().into()
     })?;
     activations.rectified_maps(maps)
 }

@@ -1,7 +1,7 @@
-//! The first eigenvector of a symmetric matrix, by Lanczos iteration.
+//! The first eigenvector of a symmetric operator, by Lanczos iteration.
 //!
-//! The vectors `q` that the matrix makes of one vector, each made orthogonal to those before,
-//! turn it into a tridiagonal matrix. Its largest eigenvalue is soon that of the whole matrix.
+//! The vectors `q` that the operator makes of one vector, each made orthogonal to those before,
+//! turn it into a tridiagonal matrix. Its largest eigenvalue is soon that of the operator.
 //! Every `q` is made orthogonal to all others twice, so that none comes back by rounding; at the
 //! latest with as many of them as there are rows the result is exact. See Golub and Van Loan,
 //! "Matrix Computations", 4th edition, section 10.1.
@@ -10,28 +10,38 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What the eigenvector may be off by, in units of the eigenvalue over the distance to the next.
-const TOLERANCE: f64 = 1e-13;
+const TOLERANCE: f64 = 1e-12;
 /// Steps between two looks at the tridiagonal matrix.
 const STEPS: usize = 4;
+/// Products summed side by side.
+const LANES: usize = 8;
 
 /// The largest eigenvalue of a symmetric matrix of `n` rows and its unit eigenvector, of either sign.
 /// Where several vectors share the eigenvalue, it is one of them.
-pub(crate) fn first_eigenvector(matrix: &[f64], n: usize) -> (f64, Vec<f64>) {
-    // Chosen by chance, but always the same: a vector that has to do with every eigenvector.
+pub(super) fn first_eigenvector(matrix: &[f64], n: usize) -> (f64, Vec<f64>) {
+    first_eigenvector_of(n, |vector| matrix.chunks_exact(n).map(|row| dot(row, vector)).collect())
+}
+
+/// The same for a symmetric operator on vectors of `n` values, of which only what it makes of a vector
+/// is known.
+pub(super) fn first_eigenvector_of(n: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> (f64, Vec<f64>) {
+    // Chosen by chance, but always the same: a vector that has to do with every eigenvector. What the operator makes of it has
+    // nothing to do with those that it takes to zero.
     let mut generator = ChaCha8Rng::seed_from_u64(0);
-    let mut next: Vec<f64> = (0..n).map(|_| generator.random_range(-1.0..1.0)).collect();
+    let any: Vec<f64> = (0..n).map(|_| generator.random_range(-1.0..1.0)).collect();
+    let mut next = apply(&any);
+    let mut length = norm(&next);
+    if length == 0.0 {
+        let length = norm(&any);
+        return (0.0, any.into_iter().map(|value| value / length).collect());
+    }
     let mut basis: Vec<Vec<f64>> = Vec::new();
     let mut tridiagonal = Tridiagonal::default();
-    let scale = matrix.iter().fold(0f64, |largest, value| largest.max(value.abs()));
-    if scale == 0.0 {
-        let mut unit = vec![0.0; n];
-        unit[0] = 1.0;
-        return (0.0, unit);
-    }
-    let mut length = norm(&next);
+    let mut scale = 0f64;
     loop {
         next.iter_mut().for_each(|value| *value /= length);
-        let mut image: Vec<f64> = matrix.chunks_exact(n).map(|row| dot(row, &next)).collect();
+        let mut image = apply(&next);
+        scale = scale.max(norm(&image));
         tridiagonal.diagonal.push(dot(&image, &next));
         basis.push(next);
         for _ in 0..2 {
@@ -42,8 +52,8 @@ pub(crate) fn first_eigenvector(matrix: &[f64], n: usize) -> (f64, Vec<f64>) {
         }
         length = norm(&image);
         let steps = basis.len();
-        // Nothing new: the vectors so far hold the eigenvector.
-        let complete = steps == n || length <= f64::EPSILON * scale;
+        // Nothing new but rounding: the vectors so far hold the eigenvector.
+        let complete = steps == n || length <= 16.0 * f64::EPSILON * scale;
         if complete || steps.is_multiple_of(STEPS) {
             let (eigenvalue, coordinates) = tridiagonal.largest();
             let residual = length * coordinates[steps - 1];
@@ -129,16 +139,24 @@ impl Tridiagonal {
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const LANES: usize = 8;
+    sum_of_products(a, b, |&value| value)
+}
+
+/// The product of a vector in single precision with one in double precision, in double precision.
+pub(super) fn mixed_dot(a: &[f32], b: &[f64]) -> f64 {
+    sum_of_products(a, b, |&value| f64::from(value))
+}
+
+fn sum_of_products<T>(a: &[T], b: &[f64], value: impl Fn(&T) -> f64) -> f64 {
     let mut lanes = [0f64; LANES];
     let (mut chunks, mut others) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     for (a, b) in (&mut chunks).zip(&mut others) {
         for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
+            *lane += value(a) * b;
         }
     }
     let rest = chunks.remainder().iter().zip(others.remainder());
-    lanes.iter().sum::<f64>() + rest.map(|(a, b)| a * b).sum::<f64>()
+    lanes.iter().sum::<f64>() + rest.map(|(a, b)| value(a) * b).sum::<f64>()
 }
 
 fn norm(values: &[f64]) -> f64 {

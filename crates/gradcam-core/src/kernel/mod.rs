@@ -46,8 +46,6 @@ pub use eigen_cam::eigen_cam;
 pub use eigen_grad_cam::eigen_grad_cam;
 pub use element_wise_grad_cam::element_wise_grad_cam;
 pub use fem::fem;
-#[cfg(feature = "torch")]
-pub(crate) use first_eigenvector::first_eigenvector;
 pub use grad_cam::grad_cam;
 pub use grad_cam_plus_plus::grad_cam_plus_plus;
 pub use heatmaps::heatmaps;
@@ -56,7 +54,7 @@ pub use kpca_cam::{KpcaKernel, kpca_cam};
 pub use layer_cam::layer_cam;
 pub use normalise::{Normalised, normalise};
 #[cfg(feature = "torch")]
-pub(crate) use principal_component::orient;
+pub(crate) use principal_component::component;
 pub use principal_component::principal_component;
 pub use upsample::upsample;
 pub use weighted_cam::weighted_cam;

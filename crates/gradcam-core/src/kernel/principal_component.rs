@@ -1,12 +1,17 @@
 //! The first principal component of feature maps.
 
-use ndarray::{Array, ArrayView, ArrayView2, Dimension, RemoveAxis};
+use std::borrow::Cow;
+
+use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 use rayon::prelude::*;
 
 use super::feature_maps::FeatureMaps;
-use super::first_eigenvector::first_eigenvector;
+use super::first_eigenvector::{first_eigenvector_of, mixed_dot};
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
+
+/// Planes read in one go, so that the map's image is read and written once for all of them.
+const ROWS: usize = 4;
 
 /// The first principal component of each sample's feature maps: the one map that, given to every
 /// channel at a strength of its own, leaves the least of them unexplained.
@@ -36,9 +41,8 @@ use crate::parallelism::Parallelism;
 /// [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
 ///
 /// # Cost
-/// The products of all channels with one another, or of all places if there are fewer of them, in
-/// double precision: `C P min(C, P)` multiplications for each sample. The eigenvector is found by Lanczos
-/// iteration, never by a full decomposition.
+/// Some dozens of reads of the maps, sample by sample, so mostly from cache: Lanczos iteration needs
+/// neither the products of channels with one another nor a singular value decomposition.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -57,20 +61,17 @@ where
     D: Dimension + RemoveAxis,
 {
     let features = FeatureMaps::new(features)?;
-    let maps = components(&features, parallelism, |sample| {
-        features.sample(sample).iter().map(|&value| f64::from(value)).collect()
-    })?;
+    let maps = components(&features, parallelism, |sample| Cow::Borrowed(features.sample(sample)))?;
     features.maps(maps)
 }
 
 /// The first principal component of what `terms` makes of each sample: its channels, plane after plane.
-pub(super) fn components<D: Dimension + RemoveAxis>(
+pub(super) fn components<'t, D: Dimension + RemoveAxis>(
     maps: &FeatureMaps<'_, D>,
     parallelism: Parallelism,
-    terms: impl Fn(usize) -> Vec<f64> + Sync,
+    terms: impl Fn(usize) -> Cow<'t, [f32]> + Sync,
 ) -> Result<Vec<f32>, CamError> {
-    let one =
-        |sample: usize| component(terms(sample), maps.channels, maps.places).ok_or(CamError::NonFiniteMap { sample });
+    let one = |sample: usize| component(&terms(sample), maps.places).ok_or(CamError::NonFiniteMap { sample });
     let maps: Vec<Result<Vec<f32>, CamError>> = match parallelism {
         Parallelism::Rayon => (0..maps.batch).into_par_iter().map(one).collect(),
         Parallelism::Serial => (0..maps.batch).map(one).collect(),
@@ -80,38 +81,51 @@ pub(super) fn components<D: Dimension + RemoveAxis>(
 }
 
 /// That of one sample; `None` if a term is not finite.
-fn component(mut terms: Vec<f64>, channels: usize, places: usize) -> Option<Vec<f32>> {
+pub(crate) fn component(terms: &[f32], places: usize) -> Option<Vec<f32>> {
     let mut sum = vec![0f64; places];
     let mut squares = 0f64;
-    for plane in terms.chunks_exact_mut(places) {
-        for (sum, &term) in sum.iter_mut().zip(&*plane) {
+    for plane in terms.chunks_exact(places) {
+        for (sum, &term) in sum.iter_mut().zip(plane) {
+            let term = f64::from(term);
             *sum += term;
+            squares += term * term;
         }
-        squares += plane.iter().map(|term| term * term).sum::<f64>();
-        let mean = plane.iter().sum::<f64>() / places as f64;
-        plane.iter_mut().for_each(|term| *term -= mean);
     }
     if !squares.is_finite() {
         return None;
     }
-    let terms = ArrayView2::from_shape((channels, places), &terms).expect("as many values as channels have places");
-    let mut map = if places <= channels {
-        let (eigenvalue, vector) = first_eigenvector(&gram(terms.t()), places);
-        let length = eigenvalue.max(0.0).sqrt();
-        vector.iter().map(|value| value * length).collect()
-    } else {
-        let (_, vector) = first_eigenvector(&gram(terms), channels);
-        let vector = ArrayView2::from_shape((1, channels), &vector).expect("one value for each channel");
-        vector.dot(&terms).into_raw_vec_and_offset().0
-    };
+    // With Y the planes less their means and u a map: Yᵀ Y u. Since u less its mean is at right angles to whatever is
+    // even, the planes can stay as they are, and the means are taken from what comes of them.
+    let (eigenvalue, mut map) = first_eigenvector_of(places, |map| {
+        let mean = map.iter().sum::<f64>() / places as f64;
+        let map: Vec<f64> = map.iter().map(|value| value - mean).collect();
+        let mut image = vec![0f64; places];
+        let mut groups = terms.chunks_exact(ROWS * places);
+        for group in &mut groups {
+            let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &group[row * places..][..places]);
+            let along = rows.map(|row| mixed_dot(row, &map));
+            for (place, value) in image.iter_mut().enumerate() {
+                let mut sum = *value;
+                for (row, along) in rows.iter().zip(along) {
+                    sum += along * f64::from(row[place]);
+                }
+                *value = sum;
+            }
+        }
+        for row in groups.remainder().chunks_exact(places) {
+            let along = mixed_dot(row, &map);
+            for (value, &term) in image.iter_mut().zip(row) {
+                *value += along * f64::from(term);
+            }
+        }
+        let mean = image.iter().sum::<f64>() / places as f64;
+        image.iter_mut().for_each(|value| *value -= mean);
+        image
+    });
+    let length = eigenvalue.max(0.0).sqrt();
+    map.iter_mut().for_each(|value| *value *= length);
     orient(&mut map, &sum, squares);
     Some(map.into_iter().map(|value| value as f32).collect())
-}
-
-/// The products of every row with every other.
-fn gram(rows: ArrayView2<'_, f64>) -> Vec<f64> {
-    let products = rows.dot(&rows.t());
-    products.as_standard_layout().iter().copied().collect()
 }
 
 /// Gives a component its sign, and makes it zero where only rounding is left of it.

@@ -101,7 +101,7 @@ fn faults_are_errors() {
         smooth_grad_cam_plus_plus(&stages, &input, "relu2", &targets, &settings).unwrap_err()
     };
     let default = SmoothGradCamPlusPlus::default();
-    assert!(matches!(run(default.with_copies(0)), CamError::Copies { copies: 0 }));
+    assert!(matches!(run(default.with_copies(0)), CamError::Draws { draws: 0 }));
     for deviation in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(
             run(default.with_deviation(deviation)),
@@ -118,6 +118,9 @@ fn faults_are_errors() {
         let result = smooth_grad_cam_plus_plus_with_noise(&stages, &input, "relu2", &targets, &noise);
         assert!(matches!(result, Err(CamError::Noise { .. })), "{shape:?}");
     }
+    let scalar = Tensor::from(1f32);
+    let result = smooth_grad_cam_plus_plus(&stages, &scalar, "relu2", &targets, &default);
+    assert!(matches!(result, Err(CamError::Noise { .. })));
     let result = smooth_grad_cam_plus_plus(&stages, &input, "pool", &targets, &default);
     assert!(matches!(result, Err(CamError::NotSpatial { .. })));
 }

@@ -3,8 +3,15 @@ use std::str::FromStr;
 
 use tch::TchError;
 
+use crate::architectures::convnext::{self, ConvNextConfig};
+use crate::architectures::densenet::{self, DenseNetConfig};
+use crate::architectures::efficientnet::{self, EfficientNetConfig};
+use crate::architectures::mobilenet_v3::{self, MobileNetV3Config};
+use crate::architectures::regnet::{self, RegNetConfig};
 use crate::architectures::resnet::{self, ResNetConfig};
 use crate::architectures::squeezenet::{self, SqueezeNetConfig};
+use crate::architectures::vgg::{self, VggConfig};
+use crate::architectures::{alexnet, googlenet, mobilenet_v2};
 use crate::error::ModelError;
 use crate::input::InputSpec;
 use crate::scope::Scope;
@@ -18,7 +25,6 @@ pub(crate) struct Settings {
     /// Instead of the published one.
     pub(crate) dropout: Option<f64>,
     /// Instead of the published one.
-    #[allow(dead_code)]
     pub(crate) stochastic_depth: Option<f64>,
 }
 
@@ -51,6 +57,11 @@ impl Blueprint {
             stages,
         }
     }
+
+    fn with_input(mut self, input: InputSpec) -> Self {
+        self.input = input;
+        self
+    }
 }
 
 macro_rules! architectures {
@@ -76,6 +87,40 @@ macro_rules! architectures {
 }
 
 architectures! {
+    /// `alexnet`, [arXiv:1404.5997](https://arxiv.org/abs/1404.5997).
+    AlexNet => Blueprint::imagenet("alexnet", alexnet::HEAD, 63, alexnet::stages),
+    /// `vgg11`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg11 => Blueprint::imagenet("vgg11", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg11())
+    }),
+    /// `vgg11_bn`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg11Bn => Blueprint::imagenet("vgg11_bn", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg11().with_batch_norm())
+    }),
+    /// `vgg13`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg13 => Blueprint::imagenet("vgg13", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg13())
+    }),
+    /// `vgg13_bn`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg13Bn => Blueprint::imagenet("vgg13_bn", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg13().with_batch_norm())
+    }),
+    /// `vgg16`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg16 => Blueprint::imagenet("vgg16", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg16())
+    }),
+    /// `vgg16_bn`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg16Bn => Blueprint::imagenet("vgg16_bn", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg16().with_batch_norm())
+    }),
+    /// `vgg19`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg19 => Blueprint::imagenet("vgg19", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg19())
+    }),
+    /// `vgg19_bn`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
+    Vgg19Bn => Blueprint::imagenet("vgg19_bn", vgg::HEAD, 32, |scope, settings| {
+        vgg::stages(scope, settings, &VggConfig::vgg19().with_batch_norm())
+    }),
     /// `squeezenet1_0`, [arXiv:1602.07360](https://arxiv.org/abs/1602.07360).
     SqueezeNet1_0 => Blueprint::imagenet("squeezenet1_0", squeezenet::HEAD, 21, |scope, settings| {
         squeezenet::stages(scope, settings, &SqueezeNetConfig::squeezenet1_0())
@@ -111,6 +156,66 @@ architectures! {
     /// `wide_resnet50_2`, [arXiv:1605.07146](https://arxiv.org/abs/1605.07146).
     WideResNet50_2 => Blueprint::imagenet("wide_resnet50_2", resnet::HEAD, 1, |scope, settings| {
         resnet::stages(scope, settings, &ResNetConfig::wide_resnet50_2())
+    }),
+    /// `densenet121`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
+    DenseNet121 => Blueprint::imagenet("densenet121", densenet::HEAD, 29, |scope, settings| {
+        densenet::stages(scope, settings, &DenseNetConfig::densenet121())
+    }),
+    /// `densenet161`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
+    DenseNet161 => Blueprint::imagenet("densenet161", densenet::HEAD, 29, |scope, settings| {
+        densenet::stages(scope, settings, &DenseNetConfig::densenet161())
+    }),
+    /// `densenet169`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
+    DenseNet169 => Blueprint::imagenet("densenet169", densenet::HEAD, 29, |scope, settings| {
+        densenet::stages(scope, settings, &DenseNetConfig::densenet169())
+    }),
+    /// `densenet201`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
+    DenseNet201 => Blueprint::imagenet("densenet201", densenet::HEAD, 29, |scope, settings| {
+        densenet::stages(scope, settings, &DenseNetConfig::densenet201())
+    }),
+    /// `googlenet`, [arXiv:1409.4842](https://arxiv.org/abs/1409.4842).
+    GoogLeNet => Blueprint::imagenet("googlenet", googlenet::HEAD, 15, googlenet::stages)
+        .with_input(InputSpec::symmetric(3)),
+    /// `mobilenet_v2`, [arXiv:1801.04381](https://arxiv.org/abs/1801.04381).
+    MobileNetV2 => Blueprint::imagenet("mobilenet_v2", mobilenet_v2::HEAD, 1, mobilenet_v2::stages),
+    /// `mobilenet_v3_small`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
+    MobileNetV3Small => Blueprint::imagenet("mobilenet_v3_small", mobilenet_v3::HEAD, 1, |scope, settings| {
+        mobilenet_v3::stages(scope, settings, &MobileNetV3Config::small())
+    }),
+    /// `mobilenet_v3_large`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
+    MobileNetV3Large => Blueprint::imagenet("mobilenet_v3_large", mobilenet_v3::HEAD, 1, |scope, settings| {
+        mobilenet_v3::stages(scope, settings, &MobileNetV3Config::large())
+    }),
+    /// `efficientnet_b0`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
+    EfficientNetB0 => Blueprint::imagenet("efficientnet_b0", efficientnet::HEAD, 1, |scope, settings| {
+        efficientnet::stages(scope, settings, &EfficientNetConfig::b0())
+    }),
+    /// `efficientnet_b1`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
+    EfficientNetB1 => Blueprint::imagenet("efficientnet_b1", efficientnet::HEAD, 1, |scope, settings| {
+        efficientnet::stages(scope, settings, &EfficientNetConfig::b1())
+    })
+    .with_input(InputSpec::imagenet().with_size(240)),
+    /// `efficientnet_b2`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
+    EfficientNetB2 => Blueprint::imagenet("efficientnet_b2", efficientnet::HEAD, 1, |scope, settings| {
+        efficientnet::stages(scope, settings, &EfficientNetConfig::b2())
+    })
+    .with_input(InputSpec::imagenet().with_size(288)),
+    /// `efficientnet_b3`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
+    EfficientNetB3 => Blueprint::imagenet("efficientnet_b3", efficientnet::HEAD, 1, |scope, settings| {
+        efficientnet::stages(scope, settings, &EfficientNetConfig::b3())
+    })
+    .with_input(InputSpec::imagenet().with_size(300)),
+    /// `regnet_y_400mf`, [arXiv:2003.13678](https://arxiv.org/abs/2003.13678).
+    RegNetY400Mf => Blueprint::imagenet("regnet_y_400mf", regnet::HEAD, 1, |scope, settings| {
+        regnet::stages(scope, settings, &RegNetConfig::y_400mf())
+    }),
+    /// `convnext_tiny`, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545).
+    ConvNextTiny => Blueprint::imagenet("convnext_tiny", convnext::HEAD, 32, |scope, settings| {
+        convnext::stages(scope, settings, &ConvNextConfig::tiny())
+    }),
+    /// `convnext_small`, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545).
+    ConvNextSmall => Blueprint::imagenet("convnext_small", convnext::HEAD, 32, |scope, settings| {
+        convnext::stages(scope, settings, &ConvNextConfig::small())
     }),
 }
 

@@ -26,6 +26,7 @@
 //! | `layers/` | one layer a file |
 //! | `scope.rs` | where layers get their variables: fresh, or another network's prepared for inference |
 //! | `stage.rs` | [`Stage`] |
+//! | `description.rs` | [`Description`]: shapes, parameters and multiplications by stage |
 //! | `torch_script.rs` | stages from TorchScript files and tch's modules |
 //! | `stage_row.rs` | [`StageRow`]: a network of one's own |
 //! | `inference.rs` | [`InferenceConfig`], [`BatchNorms`], [`MemoryLayout`] |
@@ -38,6 +39,7 @@
 mod architecture;
 mod architectures;
 mod cuda_library;
+mod description;
 mod device;
 mod error;
 mod inference;
@@ -54,6 +56,7 @@ mod torch_script;
 mod weights;
 
 pub use architecture::Architecture;
+pub use description::{Description, StageDescription};
 pub use device::DeviceChoice;
 pub use error::{Mismatches, ModelError};
 pub use inference::{BatchNorms, InferenceConfig, MemoryLayout};

@@ -1,8 +1,10 @@
+use std::cell::Cell;
 use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
 
 use crate::architecture::{Architecture, Blueprint, Settings};
+use crate::description::{Description, StageDescription};
 use crate::error::ModelError;
 use crate::inference::{BatchNorms, InferenceConfig, MemoryLayout};
 use crate::input::InputSpec;
@@ -53,7 +55,7 @@ impl NetworkConfig {
         self
     }
 
-    /// With this probability that a training sample skips the last residual branch, growing linearly up to it from
+    /// With this probability that a training sample skips the last residual branch, growing with depth from
     /// zero at the first, instead of the published one; it changes nothing where there is no stochastic depth.
     pub fn with_stochastic_depth(mut self, probability: f64) -> Self {
         self.stochastic_depth = Some(probability);
@@ -196,6 +198,74 @@ impl Network {
         // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
         rest.iter()
             .try_fold(first.run(input, pass)?, |x, stage| stage.run_owned(x, pass))
+    }
+
+    /// How many numbers there are for training to change.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    ///
+    /// let network = NetworkConfig::new(Architecture::SqueezeNet1_1).build(tch::Device::Cpu)?;
+    /// assert_eq!(network.parameters(), 1_235_496);
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn parameters(&self) -> u64 {
+        let numbers = self.variables.trainable_variables();
+        numbers.iter().map(|variable| variable.numel() as u64).sum()
+    }
+
+    /// Every stage with its output's shape, its parameters and its multiplications, for an input of this shape. Its
+    /// text is a table.
+    ///
+    /// Multiply-adds are those of convolutions and linear layers; all else is next to nothing.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    ///
+    /// let network = NetworkConfig::new(Architecture::SqueezeNet1_1).build(tch::Device::Cpu)?;
+    /// let description = network.describe(&[1, 3, 224, 224])?;
+    /// assert_eq!(description.stages()[0].shape(), [1, 64, 111, 111]);
+    /// assert_eq!(description.multiply_adds() / 1_000_000, 349);
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
+    ///
+    /// # Cost
+    /// One evaluation of a black image.
+    pub fn describe(&self, input: &[i64]) -> Result<Description, TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let trained: Vec<_> = self
+            .variables
+            .trainable_variables()
+            .iter()
+            .map(Tensor::data_ptr)
+            .collect();
+        let trained: Vec<(String, u64)> = self
+            .variables
+            .variables()
+            .into_iter()
+            .filter(|(_, variable)| trained.contains(&variable.data_ptr()))
+            .map(|(name, variable)| (name, variable.numel() as u64))
+            .collect();
+        let mut x = Tensor::f_zeros(input, (Kind::Float, self.device()))?;
+        let mut stages = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let count = Cell::new(0);
+            x = stage.run(&x, Pass::counting(&count))?;
+            stages.push(StageDescription {
+                name: stage.name().to_owned(),
+                shape: x.size(),
+                parameters: trained
+                    .iter()
+                    .filter(|(name, _)| stage.owns(name))
+                    .map(|(_, count)| count)
+                    .sum(),
+                multiply_adds: count.get(),
+            });
+        }
+        Ok(Description { stages })
     }
 
     /// The same network as it stands, rebuilt to be evaluated faster: the same stages by the same names, with

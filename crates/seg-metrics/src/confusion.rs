@@ -3,18 +3,20 @@ use std::ops::{Add, AddAssign};
 
 use ndarray::{ArrayView, Dimension, Zip};
 
-use crate::empty_masks::OVERLAP;
+use crate::empty_masks::{DISTANCE, OVERLAP};
 use crate::{EmptyMasks, MetricError};
 
 /// How many pixels (or cases) a prediction got right and wrong, and the scores that follow from it.
 ///
 /// With `TP`, `FP`, `FN`, `TN` the four counts. Counts of parts add up to the counts of the whole.
 ///
-/// One rule for what is undefined: the four scores of overlap ([`dice`](Self::dice), [`iou`](Self::iou),
-/// [`precision`](Self::precision), [`recall`](Self::recall)) take an [`EmptyMasks`], which decides
-/// whenever a mask is empty; the three that also look at the background
-/// ([`specificity`](Self::specificity), [`accuracy`](Self::accuracy),
-/// [`balanced_accuracy`](Self::balanced_accuracy)) are errors where a class they divide by is absent.
+/// One rule for what is undefined: scores of the foreground ([`dice`](Self::dice), [`iou`](Self::iou),
+/// [`precision`](Self::precision), [`recall`](Self::recall), [`f_beta`](Self::f_beta),
+/// [`tversky`](Self::tversky) and those of volumes) take an [`EmptyMasks`], which decides whenever a mask is
+/// empty; those that also look at the background ([`specificity`](Self::specificity),
+/// [`accuracy`](Self::accuracy), [`balanced_accuracy`](Self::balanced_accuracy),
+/// [`matthews`](Self::matthews), [`kappa`](Self::kappa)) are errors where a class they divide by is absent.
+/// Scores of the agreement of partitions are in [`LabelConfusion`](crate::LabelConfusion).
 ///
 /// ```
 /// use seg_metrics::Confusion;
@@ -299,6 +301,179 @@ impl Confusion {
         Ok((self.true_positives as f64 / self.in_truth() as f64 + specificity) / 2.0)
     }
 
+    /// Fβ, `(1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP)`: recall counts β times as much as precision; F1 is Dice.
+    ///
+    /// # Errors
+    /// [`MetricError::Weight`] if β is not finite or negative; [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 1, false_negatives: 3, true_negatives: 4 };
+    /// assert_eq!(confusion.f_beta(1.0, EmptyMasks::default())?, confusion.dice(EmptyMasks::default())?);
+    /// assert!((confusion.f_beta(2.0, EmptyMasks::default())? - 10.0 / 23.0).abs() < 1e-15);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn f_beta(self, beta: f64, empty: EmptyMasks) -> Result<f64, MetricError> {
+        check_weight("beta", beta)?;
+        let square = beta * beta;
+        self.tversky(1.0 / (1.0 + square), square / (1.0 + square), empty)
+    }
+
+    /// Tversky's index, `TP / (TP + α·FP + β·FN)`: Dice at α = β = ½, IoU at α = β = 1.
+    ///
+    /// Tversky, "Features of Similarity", 1977,
+    /// [10.1037/0033-295X.84.4.327](https://doi.org/10.1037/0033-295X.84.4.327); for masks Salehi et al., 2017,
+    /// [arXiv:1706.05721](https://arxiv.org/abs/1706.05721).
+    ///
+    /// # Errors
+    /// [`MetricError::Weight`] if α or β is not finite or negative; [`MetricError::EmptyMask`] where `empty`
+    /// says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 1, false_negatives: 3, true_negatives: 4 };
+    /// assert_eq!(confusion.tversky(1.0, 1.0, EmptyMasks::default())?, confusion.iou(EmptyMasks::default())?);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn tversky(self, alpha: f64, beta: f64, empty: EmptyMasks) -> Result<f64, MetricError> {
+        check_weight("alpha", alpha)?;
+        check_weight("beta", beta)?;
+        let hits = self.true_positives as f64;
+        let misses = alpha * self.false_positives as f64 + beta * self.false_negatives as f64;
+        self.scored(
+            empty,
+            OVERLAP,
+            if misses == 0.0 && hits == 0.0 {
+                0.0
+            } else {
+                hits / (hits + misses)
+            },
+        )
+    }
+
+    /// Volumetric similarity, `1 − |FN − FP| / (2·TP + FP + FN)`: how alike the two sizes are, wherever the
+    /// masks lie.
+    ///
+    /// Taha & Hanbury, "Metrics for Evaluating 3D Medical Image Segmentation", 2015,
+    /// [10.1186/s12880-015-0068-x](https://doi.org/10.1186/s12880-015-0068-x).
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let elsewhere = Confusion { true_positives: 0, false_positives: 5, false_negatives: 5, true_negatives: 4 };
+    /// assert_eq!(elsewhere.volumetric_similarity(EmptyMasks::default())?, 1.0);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn volumetric_similarity(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        let difference = self.false_negatives.abs_diff(self.false_positives) as f64;
+        let sizes = (self.in_prediction() + self.in_truth()) as f64;
+        self.scored(empty, OVERLAP, 1.0 - difference / sizes)
+    }
+
+    /// Relative volume error with its sign, `(|P| − |T|) / |T|`: above 0 where the prediction is too large.
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so; the worst value is infinity.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 0, false_negatives: 2, true_negatives: 4 };
+    /// assert_eq!(confusion.relative_volume_error(EmptyMasks::default())?, -0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn relative_volume_error(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        let truth = self.in_truth() as f64;
+        self.scored(empty, DISTANCE, (self.in_prediction() as f64 - truth) / truth)
+    }
+
+    /// Absolute relative volume error, `| |P| − |T| | / |T|`, which does not cancel in a mean.
+    ///
+    /// # Errors
+    /// [`MetricError::EmptyMask`] where `empty` says so; the worst value is infinity.
+    ///
+    /// ```
+    /// # use seg_metrics::{Confusion, EmptyMasks};
+    /// let confusion = Confusion { true_positives: 2, false_positives: 0, false_negatives: 2, true_negatives: 4 };
+    /// assert_eq!(confusion.absolute_volume_error(EmptyMasks::default())?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn absolute_volume_error(self, empty: EmptyMasks) -> Result<f64, MetricError> {
+        Ok(self.relative_volume_error(empty)?.abs())
+    }
+
+    /// Matthews' correlation coefficient, `(TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN))`.
+    ///
+    /// Matthews, "Comparison of the Predicted and Observed Secondary Structure of T4 Phage Lysozyme", 1975,
+    /// [10.1016/0005-2795(75)90109-9](https://doi.org/10.1016/0005-2795(75)90109-9).
+    ///
+    /// # Errors
+    /// [`MetricError::ClassAbsent`] if a class is absent from the prediction or the truth, where
+    /// scikit-learn makes it 0.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let confusion = Confusion { true_positives: 3, false_positives: 1, false_negatives: 1, true_negatives: 3 };
+    /// assert_eq!(confusion.matthews()?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn matthews(self) -> Result<f64, MetricError> {
+        let [tp, fp, fn_, tn] = self.counts();
+        for (class, count) in [
+            (true, self.in_prediction().min(self.in_truth())),
+            (
+                false,
+                (self.true_negatives + self.false_positives).min(self.true_negatives + self.false_negatives),
+            ),
+        ] {
+            if count == 0 {
+                return Err(MetricError::ClassAbsent {
+                    score: "correlation of Matthews",
+                    class,
+                });
+            }
+        }
+        Ok((tp * tn - fp * fn_) / ((tp + fp).sqrt() * (tp + fn_).sqrt() * (tn + fp).sqrt() * (tn + fn_).sqrt()))
+    }
+
+    /// Cohen's kappa, `(pₒ − pₑ) / (1 − pₑ)`: agreement beyond that of chance, with `pₒ` the accuracy and `pₑ`
+    /// that of two independent answers with the same shares.
+    ///
+    /// Cohen, "A Coefficient of Agreement for Nominal Scales", 1960,
+    /// [10.1177/001316446002000104](https://doi.org/10.1177/001316446002000104).
+    ///
+    /// # Errors
+    /// [`MetricError::ClassAbsent`] if prediction and truth are all of the same class.
+    ///
+    /// ```
+    /// # use seg_metrics::Confusion;
+    /// let confusion = Confusion { true_positives: 3, false_positives: 1, false_negatives: 1, true_negatives: 3 };
+    /// assert_eq!(confusion.kappa()?, 0.5);
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
+    pub fn kappa(self) -> Result<f64, MetricError> {
+        let [tp, fp, fn_, tn] = self.counts();
+        // Disagreements by chance, times the total: predicted and not true, true and not predicted.
+        let by_chance = (tp + fp) * (fp + tn) + (fn_ + tn) * (tp + fn_);
+        if by_chance == 0.0 {
+            return Err(MetricError::ClassAbsent {
+                score: "kappa of Cohen",
+                class: self.in_truth() == 0,
+            });
+        }
+        Ok(1.0 - (fp + fn_) * (tp + fp + fn_ + tn) / by_chance)
+    }
+
+    fn counts(self) -> [f64; 4] {
+        [
+            self.true_positives as f64,
+            self.false_positives as f64,
+            self.false_negatives as f64,
+            self.true_negatives as f64,
+        ]
+    }
+
     fn in_prediction(self) -> u64 {
         self.true_positives + self.false_positives
     }
@@ -308,9 +483,22 @@ impl Confusion {
     }
 
     fn overlap(self, empty: EmptyMasks, numerator: u64, denominator: u64) -> Result<f64, MetricError> {
+        self.scored(empty, OVERLAP, numerator as f64 / denominator as f64)
+    }
+
+    /// The score, unless a mask is empty.
+    fn scored(self, empty: EmptyMasks, range: (f64, f64), score: f64) -> Result<f64, MetricError> {
         empty
-            .score(self.in_prediction() == 0, self.in_truth() == 0, OVERLAP)
-            .unwrap_or_else(|| Ok(numerator as f64 / denominator as f64))
+            .score(self.in_prediction() == 0, self.in_truth() == 0, range)
+            .unwrap_or(Ok(score))
+    }
+}
+
+fn check_weight(name: &'static str, value: f64) -> Result<(), MetricError> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(MetricError::Weight { name, value })
     }
 }
 

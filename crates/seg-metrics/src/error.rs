@@ -114,6 +114,66 @@ pub enum MetricError {
         /// How many can be numbered.
         most: u32,
     },
+    /// A weight that is NaN, infinite or negative.
+    #[error("{name} is {value}; expected a finite number of 0 or more")]
+    Weight {
+        /// The weight's name.
+        name: &'static str,
+        /// The weight.
+        value: f64,
+    },
+    /// A label that is no class.
+    #[error("the {side} is {value} at {index:?}; expected a class of 0 to {} or, in the truth, the ignored label", classes - 1)]
+    Label {
+        /// The prediction or the truth.
+        side: &'static str,
+        /// Where the first such label is, one number per axis.
+        index: Vec<usize>,
+        /// The label.
+        value: i128,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// Counts of different numbers of classes.
+    #[error("counts of {first} and of {second} classes cannot be added")]
+    Classes {
+        /// The number of classes of the one.
+        first: usize,
+        /// That of the other.
+        second: usize,
+    },
+    /// A score that needs two classes, on labels of one.
+    #[error("the {score} needs two classes; there is but one")]
+    OneClass {
+        /// The score.
+        score: &'static str,
+    },
+    /// A share that is NaN or outside 0..=1.
+    #[error("the {name} is {value}; expected 0 to 1")]
+    Share {
+        /// What the share is.
+        name: &'static str,
+        /// The share.
+        value: f64,
+    },
+    /// A heatmap without a value above 0.
+    #[error("the heatmap is 0 everywhere, so no share of it lies anywhere")]
+    NoHeat,
+    /// A number of bins that is 0.
+    #[error("the number of bins is 0; expected at least 1")]
+    Bins,
+    /// A candidate for a lesion that its image does not have.
+    #[error(
+        "a candidate of image {image} hits lesion {lesion}; expected less than {lesions}, the number of its lesions"
+    )]
+    Lesion {
+        /// Which image, from 0.
+        image: usize,
+        /// The lesion named, from 0.
+        lesion: usize,
+        /// The number of lesions of the image.
+        lesions: usize,
+    },
     /// An empty mask that the [`EmptyMasks`](crate::EmptyMasks) in use makes an error.
     #[error("{empty}, and the policy in use makes that an error")]
     EmptyMask {

@@ -21,12 +21,19 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `confusion.rs` | [`Confusion`]: Dice, IoU, precision, recall, specificity, accuracies |
+//! | `confusion.rs` | [`Confusion`]: Dice, IoU, Fβ, Tversky, volumes, accuracies, Matthews, kappa |
+//! | `label_confusion.rs` | [`LabelConfusion`]: several classes, generalised Dice, agreement of partitions |
+//! | `soft_dice.rs` | [`soft_dice`] |
 //! | `empty_masks.rs` | [`EmptyMasks`]: what a score is when a mask is empty |
 //! | `binary.rs` | masks from integer images |
 //! | `dice_curve.rs` | [`DiceCurve`]: heatmaps against masks at every threshold |
 //! | `roc_auc.rs` | [`roc_auc`] |
+//! | `average_precision.rs` | [`average_precision`]: the area under the precision-recall curve |
+//! | `localisation.rs` | [`pointing_game`], [`energy_in_mask`], [`relevance_rank`], [`best_dice`] |
+//! | `calibration.rs` | [`Calibration`]: expected and maximum calibration error, Brier score |
 //! | `bootstrap.rs` | [`Bootstrap`]: BCa intervals, by case or by patient |
+//! | `paired_tests.rs` | [`PermutationTest`], [`wilcoxon`], [`holm`] |
+//! | `summary.rs` | [`Summary`]: mean, median, quartiles, and how many values they are of |
 //! | `mean.rs` | means that skip and count NaN |
 //! | `normal.rs` | the normal distribution that BCa needs |
 //! | `surface_distances.rs` | [`SurfaceDistances`]: Hausdorff distances, ASSD, MASD, normalised surface Dice |
@@ -37,17 +44,24 @@
 //! | `boundary_iou.rs` | [`boundary_iou`] |
 //! | `connectivity.rs` | [`Connectivity`]: which voxels are neighbours |
 //! | `components.rs` | [`components`]: connected components |
+//! | `lesions.rs` | [`Lesions`]: detection by lesion, by size, panoptic quality |
+//! | `froc.rs` | [`Froc`]: sensitivity against false candidates per image |
+//! | `skeleton.rs` | [`skeleton`]: Lee's thinning |
+//! | `cl_dice.rs` | [`cl_dice`] |
 //! | `spacing.rs` | the check of a spacing |
 //! | `baseline.rs` | [`everything`], [`centred_disk`], [`best_centred_disk`] |
 //! | `error.rs` | [`MetricError`] |
 
 #![forbid(unsafe_code)]
 
+mod average_precision;
 mod baseline;
 mod binary;
 mod bit_mask;
 mod bootstrap;
 mod boundary_iou;
+mod calibration;
+mod cl_dice;
 mod components;
 mod confusion;
 mod connectivity;
@@ -55,18 +69,29 @@ mod dice_curve;
 mod distance_transform;
 mod empty_masks;
 mod error;
+mod froc;
+mod label_confusion;
+mod lesions;
+mod localisation;
 mod mean;
 mod nearest_site;
 mod normal;
+mod paired_tests;
 mod roc_auc;
+mod skeleton;
+mod soft_dice;
 mod spacing;
+mod summary;
 mod surface_distances;
 mod surface_elements;
 
+pub use average_precision::average_precision;
 pub use baseline::{CentredDisk, best_centred_disk, centred_disk, everything};
 pub use binary::{binary_mask, mask_above};
 pub use bootstrap::{Bootstrap, Interval};
 pub use boundary_iou::boundary_iou;
+pub use calibration::{Calibration, CalibrationBin};
+pub use cl_dice::cl_dice;
 pub use components::{Components, components};
 pub use confusion::Confusion;
 pub use connectivity::Connectivity;
@@ -74,7 +99,15 @@ pub use dice_curve::{DiceCurve, DicePoint, HeatmapAndMask};
 pub use distance_transform::distance_transform;
 pub use empty_masks::{EmptyMasks, EmptyScore, EmptySide};
 pub use error::MetricError;
+pub use froc::{Candidate, Froc, FrocPoint};
+pub use label_confusion::{LabelConfusion, VariationOfInformation};
+pub use lesions::{Detection, LesionMatch, Lesions, PanopticQuality};
+pub use localisation::{BestDice, best_dice, energy_in_mask, pointing_game, relevance_rank};
+pub use paired_tests::{Alternative, PairedTest, PermutationTest, holm, wilcoxon};
 pub use roc_auc::roc_auc;
+pub use skeleton::skeleton;
+pub use soft_dice::{SoftDenominator, soft_dice};
+pub use summary::Summary;
 pub use surface_distances::{Direction, HausdorffPercentile, SurfaceDice, SurfaceDistances};
 
 #[cfg(doctest)]

@@ -22,6 +22,8 @@ mod guided_backpropagation;
 #[cfg(feature = "torch")]
 mod heatmap;
 mod kernel;
+#[cfg(feature = "torch")]
+mod left_alone;
 mod overlay;
 #[cfg(feature = "torch")]
 mod perturbation;

@@ -38,6 +38,11 @@ impl<const D: usize> ConvNorm<D> {
         })
     }
 
+    /// The convolution is `0` of `scope` and the norm is `1`, as in torchvision's `Conv2dNormActivation`.
+    pub(crate) fn numbered(scope: &Scope<'_>, conv: ConvConfig<D>, norm: BatchNormConfig) -> Result<Self, TchError> {
+        Self::new(&(scope / 0), conv, &(scope / 1), norm)
+    }
+
     pub(crate) fn with_activation(mut self, activation: Activation) -> Self {
         self.activation = Some(activation);
         self

@@ -104,3 +104,13 @@ impl Layer for GlobalAveragePool {
         }
     }
 }
+
+/// Means over a grid of this many windows: `[N, C, H, W]` to `[N, C, h, w]`, whatever H and W are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdaptiveAveragePool(pub(crate) [i64; 2]);
+
+impl Layer for AdaptiveAveragePool {
+    fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+        x.f_adaptive_avg_pool2d(self.0)
+    }
+}

@@ -182,6 +182,26 @@ fn absent_classes_are_named() {
 #[test]
 fn types_cross_threads() {
     fn crosses<T: Send + Sync + Clone + std::fmt::Debug>() {}
+    crosses::<Alternative>();
+    crosses::<Calibration>();
+    crosses::<CalibrationBin>();
+    crosses::<BestDice>();
+    crosses::<Candidate>();
+    crosses::<Detection>();
+    crosses::<Direction>();
+    crosses::<Froc>();
+    crosses::<FrocPoint>();
+    crosses::<HausdorffPercentile>();
+    crosses::<LabelConfusion>();
+    crosses::<LesionMatch>();
+    crosses::<Lesions>();
+    crosses::<PairedTest>();
+    crosses::<PanopticQuality>();
+    crosses::<PermutationTest>();
+    crosses::<SoftDenominator>();
+    crosses::<Summary>();
+    crosses::<SurfaceDice>();
+    crosses::<VariationOfInformation>();
     crosses::<Bootstrap>();
     crosses::<CentredDisk>();
     crosses::<Components<ndarray::Ix3>>();

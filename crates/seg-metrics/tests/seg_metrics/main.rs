@@ -4,6 +4,7 @@ mod bootstrap;
 mod faults;
 mod heatmaps;
 mod masks;
+mod measures;
 mod pairs;
 mod scores;
 mod surfaces;

@@ -1,0 +1,117 @@
+//! GoogLeNet, the first Inception network.
+//!
+//! Szegedy et al., "Going Deeper with Convolutions", 2015, [arXiv:1409.4842](https://arxiv.org/abs/1409.4842). Layout,
+//! variable names and initialisation are those of torchvision's `googlenet`, with batch norms and with 3×3 kernels
+//! where the paper has 5×5. The two auxiliary heads, which only training uses, are not built: a file's `aux1` and
+//! `aux2` are passed over if the rules of loading say so (`LoadRules::with_passed_over`).
+//!
+//! torchvision's weights take channels from −1 to 1 (its `transform_input` makes them so from ImageNet's statistics),
+//! which is the input here.
+
+use tch::{TchError, Tensor};
+
+use crate::architecture::Settings;
+use crate::layers::{
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Flatten, GlobalAveragePool, Init, Layer, Linear,
+    LinearConfig, MaxPool, Pass, Sequence,
+};
+use crate::scope::Scope;
+use crate::stage::Stage;
+
+/// The layer that holds one output per class.
+pub(crate) const HEAD: &str = "fc";
+
+// torchvision cuts this at ±2, two hundred standard deviations away.
+const INIT: Init = Init::Normal(0.01);
+
+/// A convolution with its norm and ReLU.
+fn conv(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, TchError> {
+    let norm = BatchNormConfig::default().with_epsilon(1e-3);
+    let config = config.centred().with_init(INIT);
+    Ok(ConvNorm::new(&(scope / "conv"), config, &(scope / "bn"), norm)?.with_activation(Activation::Relu))
+}
+
+/// Channels of an [`Inception`]: of the 1×1; before and behind both 3×3; behind the pool.
+#[derive(Debug, Clone, Copy)]
+struct Widths(i64, [i64; 2], [i64; 2], i64);
+
+impl Widths {
+    fn outputs(self) -> i64 {
+        self.0 + self.1[1] + self.2[1] + self.3
+    }
+}
+
+/// A 1×1 convolution, two 3×3 behind 1×1, and a pool before 1×1, side by side.
+struct Inception([Sequence; 4]);
+
+impl Inception {
+    fn new(scope: &Scope<'_>, inputs: i64, widths: Widths) -> Result<Self, TchError> {
+        let Widths(direct, second, third, pooled) = widths;
+        let narrow_then_3x3 = |scope: Scope<'_>, [narrow, outputs]: [i64; 2]| {
+            Ok::<_, TchError>(
+                Sequence::default()
+                    .with(conv(&(&scope / 0), ConvConfig::new(inputs, narrow, 1))?)
+                    .with(conv(&(&scope / 1), ConvConfig::new(narrow, outputs, 3))?),
+            )
+        };
+        let pool = MaxPool::<2>::new(3, 1).with_padding(1).with_ceil_mode();
+        Ok(Self([
+            Sequence::default().with(conv(&(scope / "branch1"), ConvConfig::new(inputs, direct, 1))?),
+            narrow_then_3x3(scope / "branch2", second)?,
+            narrow_then_3x3(scope / "branch3", third)?,
+            Sequence::default()
+                .with(pool)
+                .with(conv(&(scope / "branch4.1"), ConvConfig::new(inputs, pooled, 1))?),
+        ]))
+    }
+}
+
+impl Layer for Inception {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let branches = self.0.iter().map(|branch| branch.forward(x, pass));
+        Tensor::f_cat(&branches.collect::<Result<Vec<_>, _>>()?, 1)
+    }
+}
+
+/// `conv1`, `maxpool1`, `conv2`, `conv3`, `maxpool2`, `inception3a` … `inception5b` with `maxpool3` and `maxpool4`
+/// between, `avgpool`, `flatten`, `dropout`, `fc`.
+pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
+    const BLOCKS: [(&str, Widths); 9] = [
+        ("inception3a", Widths(64, [96, 128], [16, 32], 32)),
+        ("inception3b", Widths(128, [128, 192], [32, 96], 64)),
+        ("inception4a", Widths(192, [96, 208], [16, 48], 64)),
+        ("inception4b", Widths(160, [112, 224], [24, 64], 64)),
+        ("inception4c", Widths(128, [128, 256], [24, 64], 64)),
+        ("inception4d", Widths(112, [144, 288], [32, 64], 64)),
+        ("inception4e", Widths(256, [160, 320], [32, 128], 128)),
+        ("inception5a", Widths(256, [160, 320], [32, 128], 128)),
+        ("inception5b", Widths(384, [192, 384], [48, 128], 128)),
+    ];
+    let conv = |name: &str, config| Ok::<_, TchError>(Stage::layer(name, conv(&(scope / name), config)?));
+    let pool = |name: &str, kernel| Stage::layer(name, MaxPool::<2>::new(kernel, 2).with_ceil_mode());
+    let mut stages = vec![
+        conv("conv1", ConvConfig::new(settings.channels, 64, 7).with_stride(2))?,
+        pool("maxpool1", 3),
+        conv("conv2", ConvConfig::new(64, 64, 1))?,
+        conv("conv3", ConvConfig::new(64, 192, 3))?,
+        pool("maxpool2", 3),
+    ];
+    let mut inputs = 192;
+    for (name, widths) in BLOCKS {
+        match name {
+            "inception4a" => stages.push(pool("maxpool3", 3)),
+            "inception5a" => stages.push(pool("maxpool4", 2)),
+            _ => {}
+        }
+        stages.push(Stage::layer(name, Inception::new(&(scope / name), inputs, widths)?));
+        inputs = widths.outputs();
+    }
+    let head = LinearConfig::new(inputs, settings.classes).with_init(INIT);
+    stages.extend([
+        Stage::layer("avgpool", GlobalAveragePool),
+        Stage::layer("flatten", Flatten),
+        Stage::layer("dropout", Dropout(settings.dropout.unwrap_or(0.2))),
+        Stage::layer(HEAD, Linear::new(&(scope / HEAD), head)?),
+    ]);
+    Ok(stages)
+}

@@ -1,0 +1,109 @@
+//! MobileNetV2.
+//!
+//! Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018,
+//! [arXiv:1801.04381](https://arxiv.org/abs/1801.04381). Layout, variable names and initialisation are those of
+//! torchvision's `mobilenet_v2`.
+
+use tch::{TchError, Tensor};
+
+use crate::architecture::Settings;
+use crate::layers::{
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
+    LinearConfig, Pass,
+};
+use crate::scope::Scope;
+use crate::stage::Stage;
+
+/// The layer that holds one output per class.
+pub(crate) const HEAD: &str = "classifier.1";
+
+/// Expansion, channels, blocks and first stride of each group of blocks.
+const GROUPS: [(i64, i64, usize, i64); 7] = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+];
+
+fn conv(inputs: i64, outputs: i64, kernel: i64) -> ConvConfig<2> {
+    ConvConfig::new(inputs, outputs, kernel)
+        .centred()
+        .with_init(Init::HeNormal(Fan::Out))
+}
+
+fn with_relu6(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, TchError> {
+    Ok(ConvNorm::numbered(scope, config, BatchNormConfig::default())?.with_activation(Activation::Relu6))
+}
+
+/// To more channels by 1×1, a depthwise 3×3, back to few channels by 1×1, and the input added where it fits.
+#[derive(Debug)]
+struct InvertedResidual {
+    convs: Vec<ConvNorm<2>>,
+    shortcut: bool,
+}
+
+impl InvertedResidual {
+    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, stride: i64, expansion: i64) -> Result<Self, TchError> {
+        let scope = scope / "conv";
+        let hidden = inputs * expansion;
+        let mut convs = Vec::new();
+        if expansion != 1 {
+            convs.push(with_relu6(&(&scope / 0), conv(inputs, hidden, 1))?);
+        }
+        let depthwise = conv(hidden, hidden, 3).with_stride(stride).with_groups(hidden);
+        convs.push(with_relu6(&(&scope / convs.len()), depthwise)?);
+        let index = convs.len();
+        convs.push(ConvNorm::new(
+            &(&scope / index),
+            conv(hidden, outputs, 1),
+            &(&scope / (index + 1)),
+            BatchNormConfig::default(),
+        )?);
+        Ok(Self {
+            convs,
+            shortcut: stride == 1 && inputs == outputs,
+        })
+    }
+}
+
+impl Layer for InvertedResidual {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let mut y = x.shallow_clone();
+        for conv in &self.convs {
+            y = conv.forward(&y, pass)?;
+        }
+        if self.shortcut { y.f_add_(x) } else { Ok(y) }
+    }
+}
+
+/// `features.0` … `features.18`, `avgpool`, `flatten`, `classifier.0`, `classifier.1`.
+pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
+    let name = |index: usize| format!("features.{index}");
+    let stem = conv(settings.channels, 32, 3).with_stride(2);
+    let mut stages = vec![Stage::layer(name(0), with_relu6(&(scope / name(0)), stem)?)];
+    let mut inputs = 32;
+    for (expansion, outputs, depth, first_stride) in GROUPS {
+        for index in 0..depth {
+            let name = name(stages.len());
+            let stride = if index == 0 { first_stride } else { 1 };
+            let block = InvertedResidual::new(&(scope / &name), inputs, outputs, stride, expansion)?;
+            stages.push(Stage::layer(name, block));
+            inputs = outputs;
+        }
+    }
+    let last = name(stages.len());
+    let head = LinearConfig::new(1280, settings.classes)
+        .with_init(Init::Normal(0.01))
+        .with_bias(Init::Constant(0.0));
+    stages.extend([
+        Stage::layer(&last, with_relu6(&(scope / &last), conv(inputs, 1280, 1))?),
+        Stage::layer("avgpool", GlobalAveragePool),
+        Stage::layer("flatten", Flatten),
+        Stage::layer("classifier.0", Dropout(settings.dropout.unwrap_or(0.2))),
+        Stage::layer(HEAD, Linear::new(&(scope / HEAD), head)?),
+    ]);
+    Ok(stages)
+}

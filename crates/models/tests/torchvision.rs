@@ -1,0 +1,325 @@
+//! Every network that torchvision has, against torchvision's own: `goldens/make_torchvision.py` wrote what it computes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use models::{Architecture, Network, NetworkConfig};
+use tch::{Device, Kind, Reduction, Tensor};
+
+/// Of the largest number of a tensor: single precision through up to two hundred layers, against double.
+const EVALUATED: f64 = 1e-5;
+/// Of the largest number of a tensor: double precision against double. Batch norms of few values make single precision
+/// too coarse to tell a mistake from rounding.
+const TRAINED: f64 = 1e-9;
+
+const LEARNING_RATE: f64 = 0.01;
+const IMAGES: [i64; 4] = [2, 3, 65, 80];
+
+/// Numbers in [-1, 1) from a name: splitmix64 of the name's fnv1a64 hash plus the index.
+fn uniform(name: &str, count: usize) -> impl Iterator<Item = f64> + use<> {
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (0..count as u64).map(move |index| {
+        let z = seed.wrapping_add(index).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let z = z ^ (z >> 31);
+        (z >> 11) as f64 * (-53f64).exp2() * 2.0 - 1.0
+    })
+}
+
+fn tensor(shape: &[i64], scale: f64, shift: f64, name: &str) -> Tensor {
+    let count = shape.iter().product::<i64>() as usize;
+    let values: Vec<f32> = uniform(name, count).map(|u| (shift + scale * u) as f32).collect();
+    Tensor::from_slice(&values).view(shape)
+}
+
+/// The last scale of a residual branch.
+fn ends_branch(name: &str) -> bool {
+    [
+        "bn2.weight",
+        "bn3.weight",
+        "conv.3.weight",
+        "block.2.1.weight",
+        "block.3.1.weight",
+        "f.c.1.weight",
+        "layer_scale",
+    ]
+    .iter()
+    .any(|end| name.ends_with(end))
+}
+
+/// Layers with inputs keep the variance behind a ReLU; what is added to a sum is a third of it, lest it grow.
+fn fill(network: &Network) {
+    let _no_grad = tch::no_grad_guard();
+    for (name, mut variable) in network.variables().variables() {
+        let shape = variable.size();
+        let (scale, shift) = if ends_branch(&name) && variable.numel() as i64 == shape[0] {
+            (0.06, 0.3)
+        } else if shape.len() >= 2 {
+            ((6.0 / shape[1..].iter().product::<i64>() as f64).sqrt(), 0.0)
+        } else if name.ends_with("weight") || name.ends_with("running_var") {
+            (0.2, 1.0)
+        } else {
+            (0.1, 0.0)
+        };
+        variable.copy_(&tensor(&shape, scale, shift, &name));
+    }
+}
+
+/// Mean, root mean square, largest magnitude, and 16 values at places by formula.
+fn sample(tensor: &Tensor) -> Vec<f64> {
+    let flat = tensor.detach().reshape([-1]).to_kind(Kind::Double);
+    let places: Vec<i64> = uniform("places", 16)
+        .map(|u| ((u + 1.0) / 2.0 * flat.numel() as f64).floor() as i64)
+        .collect();
+    let mut values = vec![
+        flat.mean(None).double_value(&[]),
+        flat.square().mean(None).sqrt().double_value(&[]),
+        flat.abs().max().double_value(&[]),
+    ];
+    values.extend(Vec::<f64>::try_from(flat.index_select(0, &Tensor::from_slice(&places))).unwrap());
+    values
+}
+
+struct Golden(BTreeMap<String, Tensor>);
+
+impl Golden {
+    fn read(family: &str, architecture: Architecture) -> Self {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/torchvision/{family}.safetensors"));
+        let prefix = format!("{architecture}/");
+        let tensors = Tensor::read_safetensors(path).unwrap();
+        let own = tensors
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value)));
+        let own = Self(own.collect());
+        assert!(!own.0.is_empty(), "{family} holds no {architecture}");
+        own
+    }
+
+    fn values(&self, key: &str) -> Vec<f64> {
+        Vec::try_from(self.0[key].reshape([-1])).unwrap()
+    }
+
+    /// The part of the keys behind this prefix.
+    fn names(&self, prefix: &str) -> Vec<&str> {
+        self.0.keys().filter_map(|key| key.strip_prefix(prefix)).collect()
+    }
+}
+
+/// The largest difference, as a part of the largest number.
+fn difference(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    assert!(
+        found.iter().chain(expected).all(|value| value.is_finite()),
+        "{found:?} {expected:?}"
+    );
+    let largest = expected
+        .iter()
+        .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f64::max) / largest
+}
+
+struct Worst(f64);
+
+impl Worst {
+    fn note(&mut self, what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+        let apart = difference(found, expected);
+        assert!(apart <= tolerance, "{what}: {apart:e}\n{found:?}\n{expected:?}");
+        self.0 = self.0.max(apart);
+    }
+}
+
+fn compare(family: &str, architecture: Architecture) {
+    let golden = Golden::read(family, architecture);
+    let network = NetworkConfig::new(architecture)
+        .with_classes(10)
+        .with_dropout(0.0)
+        .with_stochastic_depth(0.0)
+        .build(Device::Cpu)
+        .unwrap();
+    begins_alike(architecture, &network, &golden);
+    fill(&network);
+    let facts = golden.values("facts");
+    assert_eq!(network.parameters() as f64, facts[0], "{architecture}: parameters");
+    let shape = [&[1], &IMAGES[1..]].concat();
+    let description = network.describe(&shape).unwrap();
+    assert_eq!(
+        description.parameters(),
+        network.parameters(),
+        "{architecture}: no stage owns some"
+    );
+    assert_eq!(
+        description.multiply_adds() as f64,
+        facts[1],
+        "{architecture}: multiply-adds"
+    );
+    assert_eq!(
+        architecture.least_extent() as f64,
+        facts[2],
+        "{architecture}: least extent"
+    );
+    assert_eq!(architecture.input().size as f64, facts[3], "{architecture}: size");
+    let least = architecture.least_extent();
+    let smallest = Tensor::zeros([1, 3, least, least], (Kind::Float, Device::Cpu));
+    let images = tensor(&IMAGES, 1.0, 0.0, "input");
+    let mut evaluated = Worst(0.0);
+    {
+        let _no_grad = tch::no_grad_guard();
+        assert_eq!(network.forward(&smallest).unwrap().size(), [1, 10]);
+        let logits = Vec::try_from(network.forward(&images).unwrap().to_kind(Kind::Double).reshape([-1])).unwrap();
+        evaluated.note(
+            &format!("{architecture} logits"),
+            &logits,
+            &golden.values("logits"),
+            EVALUATED,
+        );
+        let mut seen = 0;
+        let mut x = images.shallow_clone();
+        for stage in network.stages() {
+            x = stage.forward(&x).unwrap();
+            let key = format!("stages/{}", stage.name());
+            if golden.0.contains_key(&key) {
+                evaluated.note(
+                    &format!("{architecture} {key}"),
+                    &sample(&x),
+                    &golden.values(&key),
+                    EVALUATED,
+                );
+                seen += 1;
+            } else {
+                // What torchvision does by a function, not by a module.
+                assert!(
+                    ["flatten", "relu", "avgpool"].contains(&stage.name()),
+                    "{architecture} {key}"
+                );
+            }
+        }
+        assert_eq!(
+            seen,
+            golden.names("stages/").len(),
+            "{architecture}: some modules are no stages"
+        );
+    }
+    let trained = trains_alike(architecture, &network, &images, &golden);
+    eprintln!(
+        "{architecture}: evaluated {:.1e}, trained {:.1e}",
+        evaluated.0, trained.0
+    );
+}
+
+/// Fresh variables: the same numbers where they are constant, else the same spread, within six standard errors of it.
+fn begins_alike(architecture: Architecture, network: &Network, golden: &Golden) {
+    let variables = network.variables().variables();
+    for name in golden.names("init/") {
+        let expected = golden.values(&format!("init/{name}"));
+        let variable = variables[name].detach().to_kind(Kind::Double).reshape([-1]);
+        let mean = variable.mean(None).double_value(&[]);
+        let spread = (variable.square().mean(None).double_value(&[]) - mean * mean)
+            .max(0.0)
+            .sqrt();
+        let [expected_mean, expected_spread, least, largest] = expected[..] else {
+            panic!("{name}: {expected:?}");
+        };
+        let what = format!("{architecture} {name}: mean {mean}, spread {spread}, expected {expected:?}");
+        if least == largest {
+            assert!((mean - least).abs() <= 1e-7 * least.abs() && spread <= 1e-7, "{what}");
+            continue;
+        }
+        let count = variable.numel() as f64;
+        let error = expected_spread * (2.0 / count).sqrt();
+        assert!((mean - expected_mean).abs() <= 6.0 * error, "{what}");
+        assert!((spread - expected_spread).abs() <= 6.0 * error, "{what}");
+        // Uniform numbers end where they end; normal ones go further the more there are.
+        let bound = expected_spread * 3f64.sqrt();
+        let uniform = |values: &[f64]| {
+            values
+                .iter()
+                .all(|value| value.abs() <= bound * (1.0 + 6.0 / count.sqrt()))
+        };
+        let ends = [variable.min().double_value(&[]), variable.max().double_value(&[])];
+        assert_eq!(uniform(&ends), uniform(&[least, largest]), "{what} {ends:?}");
+    }
+}
+
+/// One step of gradient descent.
+fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, golden: &Golden) -> Worst {
+    network.variables().root().double();
+    let images = images.to_kind(Kind::Double);
+    let variables = network.variables().variables();
+    let labels = Tensor::from_slice(&[3i64, 7]);
+    let loss = |logits: &Tensor| logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
+    let mut worst = Worst(0.0);
+    let mut note = |what: &str, found: &[f64]| {
+        worst.note(&format!("{architecture} {what}"), found, &golden.values(what), TRAINED);
+    };
+
+    let logits = network.forward_t(&images, true).unwrap();
+    note("train/logits", &Vec::try_from(logits.detach().reshape([-1])).unwrap());
+    for name in golden.names("train/buffers/") {
+        note(&format!("train/buffers/{name}"), &sample(&variables[name]));
+    }
+    let before = loss(&logits);
+    before.backward();
+    for name in golden.names("train/gradients/") {
+        note(&format!("train/gradients/{name}"), &sample(&variables[name].grad()));
+    }
+    let _no_grad = tch::no_grad_guard();
+    for mut variable in network.variables().trainable_variables() {
+        let step = variable.grad() * LEARNING_RATE;
+        let _ = variable.subtract_(&step);
+    }
+    let after = loss(&network.forward_t(&images, true).unwrap());
+    note("train/losses", &[before.double_value(&[]), after.double_value(&[])]);
+    worst
+}
+
+fn family(name: &str, architectures: &[Architecture]) {
+    for &architecture in architectures {
+        compare(name, architecture);
+    }
+}
+
+#[test]
+fn alexnet() {
+    family("alexnet", &[Architecture::AlexNet]);
+}
+
+#[test]
+fn squeezenet() {
+    family(
+        "squeezenet",
+        &[Architecture::SqueezeNet1_0, Architecture::SqueezeNet1_1],
+    );
+}
+
+#[test]
+fn googlenet() {
+    family("googlenet", &[Architecture::GoogLeNet]);
+}
+
+#[test]
+fn mobilenet() {
+    family("mobilenetv2", &[Architecture::MobileNetV2]);
+    family(
+        "mobilenetv3",
+        &[Architecture::MobileNetV3Small, Architecture::MobileNetV3Large],
+    );
+}
+
+#[test]
+fn efficientnet() {
+    use Architecture::{EfficientNetB0, EfficientNetB1, EfficientNetB2, EfficientNetB3};
+    family(
+        "efficientnet",
+        &[EfficientNetB0, EfficientNetB1, EfficientNetB2, EfficientNetB3],
+    );
+}
+
+#[test]
+fn regnet() {
+    family("regnet", &[Architecture::RegNetY400Mf]);
+}

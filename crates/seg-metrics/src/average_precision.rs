@@ -1,0 +1,60 @@
+use crate::MetricError;
+
+/// The area under the precision-recall curve as average precision: `Σ (Rₙ − Rₙ₋₁)·Pₙ` over the thresholds
+/// from the highest score down, tied scores taken at once.
+///
+/// No interpolation between points, which would be too optimistic. Davis & Goadrich, "The Relationship
+/// Between Precision-Recall and ROC Curves", 2006,
+/// [10.1145/1143844.1143874](https://doi.org/10.1145/1143844.1143874). A constant score has the share of positive
+/// cases.
+///
+/// # Errors
+/// [`MetricError::Length`], [`MetricError::ScoreNotFinite`]; [`MetricError::ClassAbsent`] if no case is
+/// positive.
+///
+/// # Cost
+/// One sort.
+///
+/// ```
+/// use seg_metrics::average_precision;
+///
+/// let positive = [false, false, true, true];
+/// assert_eq!(average_precision(&[0.1, 0.4, 0.35, 0.8], &positive)?, 0.5 + 0.5 * 2.0 / 3.0);
+/// assert_eq!(average_precision(&[0.5; 4], &positive)?, 0.5);
+/// # Ok::<(), seg_metrics::MetricError>(())
+/// ```
+pub fn average_precision(scores: &[f64], positive: &[bool]) -> Result<f64, MetricError> {
+    if scores.len() != positive.len() {
+        return Err(MetricError::Length {
+            first: "scores",
+            first_len: scores.len(),
+            second: "labels",
+            second_len: positive.len(),
+        });
+    }
+    if let Some((index, &value)) = scores.iter().enumerate().find(|(_, score)| !score.is_finite()) {
+        return Err(MetricError::ScoreNotFinite { index, value });
+    }
+    let positives = positive.iter().filter(|&&positive| positive).count();
+    if positives == 0 {
+        return Err(MetricError::ClassAbsent {
+            score: "average precision",
+            class: true,
+        });
+    }
+    // Adding 0 turns −0 into 0, which the total order would tell apart.
+    let mut cases: Vec<(f64, bool)> = scores
+        .iter()
+        .map(|score| score + 0.0)
+        .zip(positive.iter().copied())
+        .collect();
+    cases.sort_unstable_by(|left, right| right.0.total_cmp(&left.0));
+    let (mut hits, mut taken, mut area) = (0, 0, 0.0);
+    for tied in cases.chunk_by(|left, right| left.0 == right.0) {
+        let new = tied.iter().filter(|(_, positive)| *positive).count();
+        hits += new;
+        taken += tied.len();
+        area += new as f64 * hits as f64 / taken as f64;
+    }
+    Ok(area / positives as f64)
+}

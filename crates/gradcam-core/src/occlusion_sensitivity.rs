@@ -67,8 +67,8 @@ impl OcclusionSensitivity {
 /// map[n,s] = mean over the windows W that hold s of y(X[n]) - y(X[n] with W covered)
 /// ```
 ///
-/// Windows stand a stride apart from the first pixel on; the last along an axis ends with the image,
-/// as in captum. Maps are not cut at zero: where covering raises the score they are negative. A
+/// Windows stand a stride apart from the first pixel on, until one reaches the image's end, where it
+/// is cut off, as in captum. Maps are not cut at zero: where covering raises the score they are negative. A
 /// stride larger than the window leaves pixels that no window holds; they get zero.
 ///
 /// # Shapes
@@ -156,25 +156,29 @@ impl OcclusionSensitivity {
             stride: self.stride.clone(),
             size: space.to_vec(),
         };
-        let along = |values: &[i64], axis: usize| match values.len() {
+        let on_axis = |values: &[i64], axis: usize| match values.len() {
             1 => Ok(values[0]),
             axes if axes == space.len() => Ok(values[axis]),
             _ => Err(wrong()),
         };
         let mut windows = vec![Vec::new()];
         for (axis, &extent) in space.iter().enumerate() {
-            let (window, stride) = (along(&self.window, axis)?, along(&self.stride, axis)?);
+            let (window, stride) = (on_axis(&self.window, axis)?, on_axis(&self.stride, axis)?);
             if window < 1 || window > extent || stride < 1 {
                 return Err(wrong());
             }
-            let last = extent - window;
-            let starts: Vec<i64> = (0..last).step_by(stride as usize).chain([last]).collect();
+            // As many as it takes to reach the end.
+            let steps = (extent - window + stride - 1) / stride;
+            let along: Vec<(i64, i64)> = (0..=steps)
+                .map(|step| (step * stride, window.min(extent - step * stride)))
+                .filter(|&(_, extent)| extent > 0)
+                .collect();
             windows = windows
                 .iter()
                 .flat_map(|before: &Vec<(i64, i64)>| {
-                    starts.iter().map(move |&start| {
+                    along.iter().map(move |&window| {
                         let mut with = before.clone();
-                        with.push((start, window));
+                        with.push(window);
                         with
                     })
                 })

@@ -10,8 +10,8 @@ Keys of a file:
   maps.METHOD.LAYER            on the layer's grid, negative values cut off, each sample brought to 0..1
   signed.METHOD.LAYER          of methods whose sign is arbitrary in the peers (that of a singular vector): on the layer's
                                grid, divided by each sample's largest absolute value, equal up to the sign
-  graded.METHOD[.LAYER]        each sample brought to 0..1, negative values and all; with LAYER on its grid, without at the
-                               image's size
+  graded.METHOD[.LAYER]        each sample brought to 0..1, negative values and all; with LAYER on its grid, without (and of
+                               Group-CAM) at the image's size
   noise.METHOD[.LAYER], masks.METHOD   what a method that draws at random was given instead
 
 Where a peer has the method its own code ran, with one change: pytorch-grad-cam is kept from resizing, so that the maps
@@ -324,6 +324,27 @@ def perturbation_methods(out, net, layer, images, targets, rest):
     out[f"maps.score_cam_normalised_first.{layer}"] = torch_cam(torchcam.ScoreCAM, net, layer, images, targets)
     # Each step's factor is the sum of the steps so far, as torch-cam reads the paper.
     out[f"maps.is_cam.{layer}"] = torch_cam(torchcam.ISCAM, net, layer, images, targets, num_samples=4)
+
+    # Zhang et al., as their code has it: three groups, of each map what is above its 70th percentile; the image blurred by
+    # five pixels. Of the logit, where the authors take the gradient of the logit and scores of the probability.
+    kernel = torch.exp(-0.5 * (torch.arange(-2, 3, dtype=torch.double) / 1.5) ** 2)
+    blurred = F.pad(images.double(), [2, 2] * len(size), mode="reflect")
+    for axis in range(2, images.ndim):
+        blurred = blurred.unfold(axis, 5, 1) @ (kernel / kernel.sum())
+    maps = torch.zeros(len(images), *size, dtype=torch.double)
+    for group in (at.g.mean(at.space, keepdim=True) * at.a).chunk(3, 1):
+        for n, plane in enumerate(group.sum(1).relu()):
+            plane = torch.where(plane > np.percentile(plane.numpy(), 70), plane, 0)
+            mask = upsampled(plane[None, None], size)[0, 0]
+            if mask.max() > mask.min():
+                mask = (mask - mask.min()) / (mask.max() - mask.min())
+                mixed = images[n:n + 1] * mask + blurred[n:n + 1] * (1 - mask)
+                maps[n] += (score(n, mixed) - score(n, blurred[n:n + 1])) * mask
+    # A map may be empty here, which other methods' may not.
+    maps = maps.relu()
+    highest = maps.flatten(1).amax(1).view(-1, *[1] * len(size))
+    lowest = maps.flatten(1).amin(1).view(-1, *[1] * len(size))
+    out[f"graded.group_cam.{layer}"] = ((maps - lowest) / (highest - lowest).clamp(min=1e-12)).float()
 
     # torch-cam's SS-CAM with the noise that the file holds, for every sample the same, in place of its own.
     if f"noise.ss_cam.{layer}" in out:

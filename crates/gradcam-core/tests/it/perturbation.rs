@@ -416,12 +416,10 @@ fn occlusion_equals_its_formula() {
         let found = occlusion_sensitivity(&probe, &settings).unwrap();
         let mut starts = vec![vec![]];
         for axis in 0..size.len() {
-            let last = size[axis] - window[axis];
-            let mut along: Vec<i64> = (0..)
-                .map(|step| step * stride[axis])
-                .take_while(|&at| at < last)
-                .collect();
-            along.push(last);
+            let mut along = vec![0];
+            while along[along.len() - 1] + window[axis] < size[axis] {
+                along.push(along[along.len() - 1] + stride[axis]);
+            }
             starts = starts
                 .iter()
                 .flat_map(|start: &Vec<i64>| along.iter().map(move |&at| [start.as_slice(), &[at]].concat()))
@@ -974,6 +972,74 @@ fn is_cam_agrees() {
             &IsCam::default().with_steps(4).with_mask(ScoreMask::NormalisedFirst),
         )
     });
+}
+
+#[test]
+fn ss_cam_agrees() {
+    for golden in Golden::all() {
+        let (stages, images, layer) = (golden.stages(), golden.images(), golden.layers[1]);
+        let probe = Probe::new(&stages, &images, &golden.targets()).unwrap();
+        let noise = golden.get(&format!("noise.ss_cam.{layer}"));
+        let settings = SsCam::default().with_mask(ScoreMask::NormalisedFirst);
+        golden.check(
+            "ss_cam",
+            layer,
+            &ss_cam_with_noise(&probe, layer, &settings, &noise).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn recipro_cam_and_group_cam_agree() {
+    let methods: [(&str, Method); 3] = [
+        ("recipro_cam", |probe, layer| {
+            recipro_cam(probe, layer, ReciproMask::Gaussian)
+        }),
+        ("recipro_cam_single", |probe, layer| {
+            recipro_cam(probe, layer, ReciproMask::Single)
+        }),
+        ("group_cam", |probe, layer| {
+            group_cam(probe, layer, &GroupCam::default().with_groups(3).with_blur(2, 1.5))
+        }),
+    ];
+    for golden in Golden::all() {
+        let (stages, images) = (golden.stages(), golden.images());
+        let probe = Probe::new(&stages, &images, &golden.targets()).unwrap();
+        for (name, method) in methods {
+            for layer in golden.layers {
+                golden.check_graded(&format!("{name}.{layer}"), &method(&probe, layer).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn rise_and_occlusion_sensitivity_agree() {
+    for golden in Golden::all() {
+        let (stages, images) = (golden.stages(), golden.images());
+        let probabilities: Vec<Target> = golden.targets().into_iter().map(Target::probability).collect();
+        let probe = Probe::new(&stages, &images, &probabilities).unwrap();
+        golden.check_graded("rise", &rise_with_masks(&probe, &golden.get("masks.rise")).unwrap());
+        let probe = Probe::new(&stages, &images, &golden.targets()).unwrap();
+        let (window, stride) = match images.dim() {
+            4 => (vec![5, 4], vec![3, 2]),
+            _ => (vec![3, 4, 3], vec![2, 2, 2]),
+        };
+        let settings = OcclusionSensitivity::default().with_window(window).with_stride(stride);
+        let maps = occlusion_sensitivity(&probe, &settings).unwrap();
+        golden.check_graded("occlusion_sensitivity", &maps);
+    }
+}
+
+#[test]
+fn cam_agrees() {
+    for golden in [Golden::plain(), Golden::volumes()] {
+        let (stages, images, layer) = (golden.stages(), golden.images(), golden.layers[1]);
+        let probe = Probe::new(&stages, &images, &golden.targets()).unwrap();
+        golden.check("cam", layer, &cam(&probe, layer).unwrap());
+        let weights = golden.get("weights.fc.weight");
+        golden.check("cam", layer, &cam_with_weights(&probe, layer, &weights).unwrap());
+    }
 }
 
 /// A method against the goldens, at both layers of every network.

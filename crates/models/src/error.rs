@@ -95,6 +95,22 @@ pub enum ModelError {
         /// Why.
         source: TchError,
     },
+    /// A stage that the network does not have.
+    #[error("there is no stage called `{name}`; there are: {}", stages.join(", "))]
+    UnknownStage {
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        stages: Vec<String>,
+    },
+    /// A learning rate that trains nothing.
+    #[error("the learning-rate factor from the stage `{stage}` on is {factor}; expected a finite number above 0")]
+    LearningRateFactor {
+        /// The stage.
+        stage: String,
+        /// The factor asked for.
+        factor: f64,
+    },
     /// A network without a stage.
     #[error("a row of no stages was given; expected at least one")]
     NoStages,

@@ -1,6 +1,7 @@
-use tch::Kind;
+use tch::{Device, Kind};
 
 use crate::error::ModelError;
+use crate::processor::has_bf16;
 
 /// What becomes of batch norms that stand behind a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +56,12 @@ impl Default for InferenceConfig {
 }
 
 impl InferenceConfig {
+    /// The fastest way on a device that keeps the classes: as the default, and in bf16 where the device multiplies it in
+    /// hardware ([`has_bf16`]). The logits then differ from those in f32 by about a hundredth of the largest.
+    pub fn fastest(device: Device) -> Self {
+        Self::default().with_kind(if has_bf16(device) { Kind::BFloat16 } else { Kind::Float })
+    }
+
     /// With batch norms treated this way.
     pub fn with_batch_norms(mut self, batch_norms: BatchNorms) -> Self {
         self.batch_norms = batch_norms;

@@ -30,6 +30,8 @@
 //! | `torch_script.rs` | stages from TorchScript files and tch's modules |
 //! | `stage_row.rs` | [`StageRow`]: a network of one's own |
 //! | `inference.rs` | [`InferenceConfig`], [`BatchNorms`], [`MemoryLayout`] |
+//! | `processor.rs` | [`has_bf16`] |
+//! | `fine_tuning.rs` | freezing and learning rates by stage |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
 //! | `weights.rs` | weights in and out, [`Loaded`], [`TEMPORARY_PREFIX`] |
 //! | `load_rules.rs` | [`LoadRules`]: [`Head`], [`Stem`], entries, prefixes |
@@ -42,12 +44,14 @@ mod cuda_library;
 mod description;
 mod device;
 mod error;
+mod fine_tuning;
 mod inference;
 mod input;
 #[allow(dead_code, unused_imports)]
 mod layers;
 mod load_rules;
 mod network;
+mod processor;
 mod scope;
 mod stage;
 mod stage_row;
@@ -63,6 +67,7 @@ pub use inference::{BatchNorms, InferenceConfig, MemoryLayout};
 pub use input::InputSpec;
 pub use load_rules::{Head, LoadRules, Stem};
 pub use network::{Network, NetworkConfig};
+pub use processor::has_bf16;
 pub use stage::Stage;
 pub use stage_row::StageRow;
 pub use state_dict::StateDictFault;

@@ -77,6 +77,7 @@ impl NetworkConfig {
             inference: None,
             variables,
             stages,
+            frozen_stages: 0,
         })
     }
 
@@ -140,6 +141,8 @@ pub struct Network {
     inference: Option<InferenceConfig>,
     variables: nn::VarStore,
     stages: Vec<Stage>,
+    /// How many stages from the first on run as in evaluation whatever is asked for.
+    frozen_stages: usize,
 }
 
 impl Network {
@@ -191,13 +194,41 @@ impl Network {
     /// # Errors
     /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        let pass = Pass::new(train);
         let Some((first, rest)) = self.stages.split_first() else {
             return Ok(input.shallow_clone());
         };
+        let pass = |index| Pass::new(train && index >= self.frozen_stages);
         // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
-        rest.iter()
-            .try_fold(first.run(input, pass)?, |x, stage| stage.run_owned(x, pass))
+        (1..)
+            .zip(rest)
+            .try_fold(first.run(input, pass(0))?, |x, (index, stage)| {
+                stage.run_owned(x, pass(index))
+            })
+    }
+
+    /// The logits `[N, classes]`, in f32, of a batch in training mode and mixed precision: what passes between the
+    /// layers is of `kind`, bf16 as a rule, while the variables stay in f32 and are converted where they are used.
+    ///
+    /// Micikevicius et al., "Mixed Precision Training", 2018, [arXiv:1710.03740](https://arxiv.org/abs/1710.03740).
+    /// bf16 has the range of f32, so the loss needs no scaling, which f16 would; the loss itself is best taken in f32, as
+    /// it is from these logits.
+    ///
+    /// # Errors
+    /// [`TchError::Kind`] for a network that was rebuilt for inference, whose variables are converted already;
+    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
+    pub fn forward_mixed(&self, input: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
+        if self.inference.is_some() {
+            return Err(TchError::Kind(ModelError::ForInference.to_string()));
+        }
+        self.forward_t(&input.f_to_kind(kind)?, true)?.f_to_kind(Kind::Float)
+    }
+
+    pub(crate) fn set_frozen_stages(&mut self, count: usize) {
+        self.frozen_stages = count;
+    }
+
+    pub(crate) fn variables_mut(&mut self) -> &mut nn::VarStore {
+        &mut self.variables
     }
 
     /// How many numbers there are for training to change.
@@ -302,6 +333,7 @@ impl Network {
             inference: Some(config.clone()),
             variables,
             stages,
+            frozen_stages: 0,
         })
     }
 

@@ -17,12 +17,15 @@ use crate::workspace::Workspace;
 pub(crate) enum Suite {
     /// Heatmaps, against pytorch-grad-cam, torch-cam and captum.
     Gradcam,
+    /// Networks in inference and training, against PyTorch and torchvision.
+    Models,
 }
 
 impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Gradcam => "gradcam",
+            Self::Models => "models",
         }
     }
 }

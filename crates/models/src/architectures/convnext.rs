@@ -8,7 +8,7 @@ use tch::{TchError, Tensor, nn};
 use crate::architecture::Settings;
 use crate::layers::{
     Activation, Conv2d, ConvConfig, Flatten, GlobalAveragePool, Init, Layer, LayerNorm, LayerNorm2d, Linear,
-    LinearConfig, Pass, Sequence, StochasticDepth,
+    LinearConfig, Pass, Sequence, StochasticDepth, in_kind_of,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -92,7 +92,7 @@ impl Layer for Block {
         let y = self.depthwise.forward(x, pass)?.f_permute([0, 2, 3, 1])?;
         let y = self.expand.forward(&self.norm.forward(&y, pass)?, pass)?;
         let y = self.contract.forward(&Activation::Gelu.forward(&y, pass)?, pass)?;
-        let y = y.f_permute([0, 3, 1, 2])?.f_mul(&self.layer_scale)?;
+        let y = y.f_permute([0, 3, 1, 2])?.f_mul(&in_kind_of(x, &self.layer_scale)?)?;
         self.skipped.forward(&y, pass)?.f_add_(x)
     }
 }

@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::{Init, Layer, Pass};
+use super::{Init, Layer, Pass, in_kind_of};
 use crate::scope::Scope;
 
 /// What lies around the input.
@@ -174,8 +174,9 @@ impl<const D: usize> Layer for Conv<D> {
             true => (x.shallow_clone(), around.map(|(before, _)| before)),
             false => (x.f_constant_pad_nd(pad_list(around))?, [0; D]),
         };
-        let bias = self.bias.as_ref();
-        let y = x.f_convolution(&self.weight, bias, stride, padding, dilation, false, [0; D], groups)?;
+        let weight = in_kind_of(&x, &self.weight)?;
+        let bias = self.bias.as_ref().map(|bias| in_kind_of(&x, bias)).transpose()?;
+        let y = x.f_convolution(&weight, bias.as_ref(), stride, padding, dilation, false, [0; D], groups)?;
         pass.count(&y, inputs / groups * kernel.iter().product::<i64>());
         Ok(y)
     }

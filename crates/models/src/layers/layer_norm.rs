@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor, nn};
 
-use super::{Layer, Pass};
+use super::{Layer, Pass, in_kind_of};
 use crate::scope::Scope;
 
 /// Normalisation over the last axis, (x − mean) / √(variance + ε) · weight + bias, with variables `weight` and `bias`,
@@ -28,8 +28,8 @@ impl Layer for LayerNorm {
     fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
         x.f_layer_norm(
             self.weight.size(),
-            Some(&self.weight),
-            Some(&self.bias),
+            Some(&in_kind_of(x, &self.weight)?),
+            Some(&in_kind_of(x, &self.bias)?),
             self.epsilon,
             true,
         )

@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::{Init, Layer, Pass};
+use super::{Init, Layer, Pass, in_kind_of};
 use crate::scope::Scope;
 
 /// Settings of a [`Linear`] layer.
@@ -56,7 +56,8 @@ impl Linear {
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let y = x.f_linear(&self.weight, self.bias.as_ref())?;
+        let bias = self.bias.as_ref().map(|bias| in_kind_of(x, bias)).transpose()?;
+        let y = x.f_linear(&in_kind_of(x, &self.weight)?, bias.as_ref())?;
         pass.count(&y, self.weight.size()[1]);
         Ok(y)
     }

@@ -1,0 +1,202 @@
+//! Freezing and learning rates by stage, for every network.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use models::{Architecture, InferenceConfig, ModelError, Network, NetworkConfig};
+use tch::nn::{self, OptimizerConfig as _};
+use tch::{Device, Kind, Tensor};
+
+fn network(architecture: Architecture) -> Network {
+    // libtorch has one generator for all threads: no other test may draw from it in between.
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(1);
+    NetworkConfig::new(architecture)
+        .with_classes(2)
+        .build(Device::Cpu)
+        .unwrap()
+}
+
+fn images() -> Tensor {
+    Tensor::arange(2 * 3 * 64 * 64, (Kind::Float, Device::Cpu))
+        .sin()
+        .view([2, 3, 64, 64])
+}
+
+fn values(network: &Network) -> BTreeMap<String, Tensor> {
+    let variables = network.variables().variables().into_iter();
+    variables
+        .map(|(name, variable)| (name, variable.detach().copy()))
+        .collect()
+}
+
+#[test]
+fn every_variable_belongs_to_one_stage() {
+    for architecture in Architecture::ALL {
+        let network = network(architecture);
+        for name in network.variables().variables().keys() {
+            let owners: Vec<_> = network.stages().iter().filter(|stage| stage.owns(name)).collect();
+            assert_eq!(owners.len(), 1, "{architecture}: {name}: {owners:?}");
+        }
+    }
+}
+
+#[test]
+fn frozen_stages_keep_their_variables_and_statistics() {
+    let mut network = network(Architecture::ResNet18);
+    network.freeze_through("layer2.1").unwrap();
+    // With all that an optimiser may do to a variable that asks for gradients.
+    let mut optimiser = nn::sgd(0.9, 0.0, 0.1, false).build(network.variables(), 0.1).unwrap();
+    let before = values(&network);
+    let loss = network
+        .forward_t(&images(), true)
+        .unwrap()
+        .cross_entropy_for_logits(&Tensor::from_slice(&[0_i64, 1]));
+    optimiser.backward_step(&loss);
+    let frozen = |name: &str| {
+        ["conv1.", "bn1.", "layer1.", "layer2."]
+            .iter()
+            .any(|stage| name.starts_with(stage))
+    };
+    for (name, after) in values(&network) {
+        assert_eq!(after.equal(&before[&name]), frozen(&name), "{name}");
+    }
+    network.unfreeze();
+    let _ = network.forward_t(&images(), true).unwrap();
+    assert!(!values(&network)["bn1.running_mean"].equal(&before["bn1.running_mean"]));
+}
+
+#[test]
+fn freezing_again_takes_the_place_of_the_last_time() {
+    let mut network = network(Architecture::SqueezeNet1_0);
+    let asking = |network: &Network| {
+        network
+            .variables()
+            .trainable_variables()
+            .iter()
+            .filter(|v| v.requires_grad())
+            .count()
+    };
+    let all = asking(&network);
+    let few = network.freeze_through("features.3").unwrap();
+    assert_eq!(few, 2 + 6, "the stem and one fire module");
+    assert_eq!(network.freeze_through("flatten").unwrap(), all);
+    assert_eq!(asking(&network), 0);
+    assert_eq!(network.freeze_through("features.0").unwrap(), 2);
+    assert_eq!(asking(&network), all - 2);
+    assert!(matches!(
+        network.freeze_through("features"),
+        Err(ModelError::UnknownStage { name, stages }) if name == "features" && stages[0] == "features.0"
+    ));
+    assert_eq!(asking(&network), all - 2, "a stage that is not there changes nothing");
+    let mut fast = network.optimize_for_inference(&InferenceConfig::default()).unwrap();
+    assert!(matches!(
+        fast.freeze_through("features.0"),
+        Err(ModelError::ForInference)
+    ));
+}
+
+#[test]
+fn factors_hold_from_a_stage_on() {
+    let mut network = network(Architecture::SqueezeNet1_0);
+    let factors = network
+        .learning_rate_factors(&[("classifier.1", 10.0), ("features.5", 0.5)])
+        .unwrap();
+    assert_eq!(factors.len(), network.variables().trainable_variables().len());
+    assert_eq!(factors["features.4.squeeze.weight"], 1.0);
+    assert_eq!(factors["features.5.squeeze.weight"], 0.5);
+    assert_eq!(factors["features.12.expand3x3.bias"], 0.5);
+    assert_eq!(factors["classifier.1.weight"], 10.0);
+    network.freeze_through("features.4").unwrap();
+    assert!(
+        !network
+            .learning_rate_factors(&[])
+            .unwrap()
+            .contains_key("features.4.squeeze.weight")
+    );
+    for factor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(
+            network.learning_rate_factors(&[("features.5", factor)]),
+            Err(ModelError::LearningRateFactor { .. })
+        ));
+    }
+    assert!(matches!(
+        network.learning_rate_factors(&[("fc", 1.0)]),
+        Err(ModelError::UnknownStage { .. })
+    ));
+}
+
+#[test]
+fn mixed_precision_trains_the_variables_in_their_own() {
+    let network = network(Architecture::ResNet18);
+    let labels = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]);
+    let noise = Tensor::arange(6 * 3 * 64 * 64, (Kind::Double, Device::Cpu)) * 12.9898;
+    let noise = (noise.sin() * 43758.5453)
+        .frac()
+        .to_kind(Kind::Float)
+        .view([6, 3, 64, 64]);
+    let before = values(&network);
+    let gradients = |kind| {
+        for (name, mut variable) in network.variables().variables() {
+            tch::no_grad(|| variable.f_copy_(&before[&name])).unwrap();
+            variable.zero_grad();
+        }
+        let logits = network.forward_mixed(&noise, kind).unwrap();
+        assert_eq!(logits.kind(), Kind::Float);
+        logits.cross_entropy_for_logits(&labels).backward();
+        let head = network.variables().variables()["fc.weight"].grad().copy();
+        assert_eq!(head.kind(), Kind::Float);
+        (logits.detach(), head)
+    };
+    let (exact, exact_gradient) = gradients(Kind::Float);
+    let (mixed, mixed_gradient) = gradients(Kind::BFloat16);
+    // bf16 has 8 bits, rounded at each of 18 layers and magnified by batch norms over few values: the direction is what
+    // must stay.
+    let cosine = |one: &Tensor, other: &Tensor| {
+        let dot = |a: &Tensor, b: &Tensor| (a * b).sum(Kind::Double).double_value(&[]);
+        dot(one, other) / (dot(one, one) * dot(other, other)).sqrt()
+    };
+    let (logits, gradient) = (cosine(&exact, &mixed), cosine(&exact_gradient, &mixed_gradient));
+    assert!(logits > 0.99 && exact != mixed, "{logits}");
+    assert!(gradient > 0.99, "{gradient}");
+    let fast = network.optimize_for_inference(&InferenceConfig::default()).unwrap();
+    assert!(fast.forward_mixed(&images(), Kind::BFloat16).is_err());
+}
+
+#[test]
+fn every_family_trains_in_mixed_precision() {
+    for architecture in [
+        Architecture::AlexNet,
+        Architecture::SqueezeNet1_1,
+        Architecture::DenseNet121,
+        Architecture::GoogLeNet,
+        Architecture::MobileNetV2,
+        Architecture::MobileNetV3Small,
+        Architecture::EfficientNetB0,
+        Architecture::RegNetY400Mf,
+        Architecture::ConvNextTiny,
+    ] {
+        let network = network(architecture);
+        let extent = architecture.least_extent().max(64);
+        let images = images().upsample_bilinear2d([extent, extent], false, None, None);
+        let logits = network.forward_mixed(&images, Kind::BFloat16).unwrap();
+        assert_eq!(
+            (logits.kind(), logits.size()),
+            (Kind::Float, vec![2, 2]),
+            "{architecture}"
+        );
+        logits.square().sum(Kind::Float).backward();
+        for (name, variable) in network.variables().variables() {
+            assert_eq!(variable.kind(), Kind::Float, "{architecture}: {name}");
+            if variable.requires_grad() {
+                let gradient = variable.grad();
+                assert!(
+                    gradient.defined() && gradient.kind() == Kind::Float,
+                    "{architecture}: {name}"
+                );
+                assert_eq!(gradient.isfinite().all(), Tensor::from(true), "{architecture}: {name}");
+            }
+        }
+    }
+}

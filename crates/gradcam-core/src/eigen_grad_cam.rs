@@ -1,8 +1,8 @@
 //! EigenGrad-CAM.
 //!
-//! pytorch-grad-cam's `EigenGradCAM`: Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using
-//! Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of activations
-//! weighed by their gradients.
+//! pytorch-grad-cam's `EigenGradCAM`: Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation
+//! Map using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of
+//! activations weighed by their gradients.
 
 use crate::capture::AtLayer;
 use crate::error::CamError;
@@ -18,14 +18,15 @@ use crate::principal_component::principal_component;
 /// ```
 ///
 /// where `v[n]` is the unit vector by which the sum has the largest square over space. The sign of
-/// `v`, arbitrary in pytorch-grad-cam, is the one by which the map goes along with HiResCAM's, the plain sum:
+/// `v`, arbitrary in pytorch-grad-cam, is the one by which the map goes along with HiResCAM's, the
+/// plain sum:
 ///
 /// ```text
 /// sum over s of map[n,s] sum over k of X[n,k,s] ≥ 0     before the map is cut off
 /// ```
 ///
-/// so that high is evidence for the target: more than there is on average over space, since the means
-/// are taken away. The map for the counterfactual shows the other half.
+/// so that high is evidence for the target: more than there is on average over space, since the
+/// means are taken away. The map for the counterfactual shows the other half.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.
@@ -34,8 +35,9 @@ use crate::principal_component::principal_component;
 /// [`CamError::NotSpatial`] for a layer that puts out anything else; [`CamError::NonFiniteMap`]
 /// when the sum overflows.
 ///
-/// Some dozens of reads of the products, by Lanczos iteration on the CPU; never a singular value decomposition. On arrays
-/// [`kernel::eigen_grad_cam`](crate::kernel::eigen_grad_cam()) computes the same.
+/// Some dozens of reads of the products, by Lanczos iteration on the CPU; never a singular value
+/// decomposition. On arrays [`kernel::eigen_grad_cam`](crate::kernel::eigen_grad_cam()) computes
+/// the same.
 ///
 /// ```
 /// use gradcam_core::{Stage, Stages, Target, eigen_grad_cam};

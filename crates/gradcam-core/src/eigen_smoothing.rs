@@ -1,7 +1,7 @@
 //! Eigen smoothing.
 //!
-//! pytorch-grad-cam's `eigen_smooth`, after Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using
-//! Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
+//! pytorch-grad-cam's `eigen_smooth`, after Muhammad and Yeasin, "Eigen-CAM: Class Activation Map
+//! using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
 
 use tch::Tensor;
 
@@ -22,8 +22,9 @@ use crate::{element_wise_grad_cam, grad_cam, grad_cam_plus_plus, hires_cam, laye
 /// ```
 ///
 /// where `v[n]` is the unit vector by which the sum has the largest square over space. Its sign,
-/// arbitrary in pytorch-grad-cam, is the one by which the map goes along with the plain sum of `X`: high is evidence for
-/// the target. [`GradientMethod::EigenGradCam`] is [`GradientMethod::HiResCam`] smoothed so, and stays as it is.
+/// arbitrary in pytorch-grad-cam, is the one by which the map goes along with the plain sum of `X`:
+/// high is evidence for the target. [`GradientMethod::EigenGradCam`] is
+/// [`GradientMethod::HiResCam`] smoothed so, and stays as it is.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.
@@ -33,7 +34,8 @@ use crate::{element_wise_grad_cam, grad_cam, grad_cam_plus_plus, hires_cam, laye
 ///
 /// # Cost
 /// That of [`eigen_grad_cam`](crate::eigen_grad_cam()). On CPU arrays
-/// [`kernel::principal_component`](crate::kernel::principal_component()) does the same to any weighted activations.
+/// [`kernel::principal_component`](crate::kernel::principal_component()) does the same to any
+/// weighted activations.
 ///
 /// ```
 /// use gradcam_core::{GradientMethod, Stage, Stages, Target, eigen_smoothing};

@@ -25,7 +25,8 @@ use crate::planes::Planes;
 ///
 /// # Cost
 /// One read of the gradients, one of the activations, and an array of the products. On CPU arrays
-/// [`kernel::element_wise_grad_cam`](crate::kernel::element_wise_grad_cam()) computes the same without it.
+/// [`kernel::element_wise_grad_cam`](crate::kernel::element_wise_grad_cam()) computes the same
+/// without it.
 ///
 /// ```
 /// use gradcam_core::{Stage, Stages, Target, element_wise_grad_cam};

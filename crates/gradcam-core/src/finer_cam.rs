@@ -1,7 +1,7 @@
 //! Finer-CAM.
 //!
-//! Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation", 2025,
-//! [arXiv:2501.11309](https://arxiv.org/abs/2501.11309).
+//! Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
+//! 2025, [arXiv:2501.11309](https://arxiv.org/abs/2501.11309).
 
 use tch::{Kind, Tensor};
 
@@ -81,17 +81,18 @@ impl FinerCam {
 /// score = y[c] - strength · sum over d of p[d] y[d]
 /// ```
 ///
-/// where `y` are the logits, `d` are the classes with the logits nearest to `y[c]`, and the weights `p` are equal or the
-/// softmax over these classes. The map is that of another method, such as Grad-CAM, for this score. For classes of one's own
-/// choice see [`Target::against`].
+/// where `y` are the logits, `d` are the classes with the logits nearest to `y[c]`, and the weights
+/// `p` are equal or the softmax over these classes. The map is that of another method, such as
+/// Grad-CAM, for this score. For classes of one's own choice see [`Target::against`].
 ///
 /// # Shapes
-/// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each sample, which names a class.
+/// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each
+/// sample, which names a class.
 ///
 /// # Errors
-/// [`CamError::NoClassNamed`] for a target other than a class, a rank, the predicted class or one of these counterfactual;
-/// [`CamError::NoClassesToCompare`] for no references, a network of one class, or a strength that is not finite; those of
-/// [`Capture::gradients`] and of the method.
+/// [`CamError::NoClassNamed`] for a target other than a class, a rank, the predicted class or one
+/// of these counterfactual; [`CamError::NoClassesToCompare`] for no references, a network of one
+/// class, or a strength that is not finite; those of [`Capture::gradients`] and of the method.
 ///
 /// # Cost
 /// One backward pass from the logits to the earliest captured layer, and the method.

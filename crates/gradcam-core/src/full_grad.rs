@@ -11,38 +11,44 @@ use crate::heatmap::Maps;
 use crate::stage::Stages;
 use crate::target::Target;
 
-/// What FullGrad brings to 0..=1 by its own smallest and largest absolute value before it is added up.
+/// What FullGrad brings to 0..=1 by its own smallest and largest absolute value before it is added
+/// up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Rescaling {
-    /// Each channel: the paper's formula, and pytorch-grad-cam's. A channel that hardly matters counts as much as any.
+    /// Each channel: the paper's formula, and pytorch-grad-cam's. A channel that hardly matters
+    /// counts as much as any.
     #[default]
     Channel,
-    /// All channels of a stage together: the authors' code. The channels of a stage keep their proportions.
+    /// All channels of a stage together: the authors' code. The channels of a stage keep their
+    /// proportions.
     Stage,
 }
 
-/// FullGrad: what the input and the biases of all stages with space in them add to the score, place by place.
+/// FullGrad: what the input and the biases of all stages with space in them add to the score, place
+/// by place.
 ///
 /// ```text
 /// map = sum over c of rescale(|G0 x0|[c]) + sum over stages l and channels c of upsample(rescale(|G[l] b[l]|[c]))
 /// ```
 ///
-/// with `G`, `x0` and the implicit biases `b` of [`full_gradient`](crate::full_gradient()), whose docs say what
-/// coarse stages mean: in a network given as whole blocks, the map is about the blocks' biases as their outputs show
-/// them, and differs from the published one, which looks at each convolution and norm. Biases of stages
-/// without space, such as a linear layer's, have no place and are left out. Since absolute values are added, the map shows where the score comes
+/// with `G`, `x0` and the implicit biases `b` of [`full_gradient`](crate::full_gradient()), whose
+/// docs say what coarse stages mean: in a network given as whole blocks, the map is about the
+/// blocks' biases as their outputs show them, and differs from the published one, which looks at
+/// each convolution and norm. Biases of stages without space, such as a linear layer's, have no
+/// place and are left out. Since absolute values are added, the map shows where the score comes
 /// from, for or against: that of a target and of its counterfactual are the same.
 ///
-/// Upsampling is linear at half-pixel centres, as pytorch-grad-cam does it. Where a channel is the same
-/// everywhere, up to rounding, it says nothing about places and is left out.
+/// Upsampling is linear at half-pixel centres, as pytorch-grad-cam does it. Where a channel is the
+/// same everywhere, up to rounding, it says nothing about places and is left out.
 ///
 /// # Shapes
-/// `[N, C, H, W]` gives maps at the input's size, `[N, H, W]`; `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for
-/// each sample.
+/// `[N, C, H, W]` gives maps at the input's size, `[N, H, W]`; `[N, C, D, H, W]` gives `[N, D, H,
+/// W]`. One target for each sample.
 ///
 /// # Errors
-/// [`CamError::Shape`] for an input that is neither, and those of [`full_gradient`](crate::full_gradient()).
+/// [`CamError::Shape`] for an input that is neither, and those of
+/// [`full_gradient`](crate::full_gradient()).
 ///
 /// # Cost
 /// That of [`full_gradient`](crate::full_gradient()), and one upsampled map for each stage.
@@ -88,8 +94,8 @@ pub fn full_grad(
 }
 
 impl Rescaling {
-    /// Absolute values brought to 0..=1, and summed over the channels: `[N, C, spatial axes]` to `[N, spatial axes]`. Upsampling
-    /// is linear, so the sum may come first.
+    /// Absolute values brought to 0..=1, and summed over the channels: `[N, C, spatial axes]` to
+    /// `[N, spatial axes]`. Upsampling is linear, so the sum may come first.
     fn map(self, values: &Tensor) -> Result<Maps, CamError> {
         let values = values.f_abs()?;
         let first = match self {

@@ -21,15 +21,17 @@ use crate::planes::{Planes, sum_over_space};
 /// ```
 ///
 /// This is the paper's equation 19 for the score `exp(logit)`, exactly: with a network that is
-/// linear piece by piece, as ReLUs make it, the second and third derivatives are powers of the gradient, and
-/// the factor `exp(logit)` that they share cancels, save for one that all weights of a sample have in
-/// common. Gradients of tens of thousandths, the rule in deep networks, get the weight that they have in the paper:
-/// pytorch-grad-cam adds 1e-6 to the denominator, which outweighs their squares.
+/// linear piece by piece, as ReLUs make it, the second and third derivatives are powers of the
+/// gradient, and the factor `exp(logit)` that they share cancels, save for one that all weights of
+/// a sample have in common. Gradients of about 1e-4, the rule in deep
+/// networks, get the weight that they have in the paper: pytorch-grad-cam adds 1e-6 to the
+/// denominator, which outweighs their squares.
 ///
-/// The paper takes activations to be positive, as they are after a ReLU. Where they sum to
-/// less than zero a denominator may vanish; such a place counts for nothing.
+/// The paper takes activations to be positive, as they are after a ReLU. Where they sum to less
+/// than zero a denominator may vanish; such a place counts for nothing.
 ///
-/// Unlike the other methods it is not the same for a score of twice the size: `alpha` compares the gradient with 2.
+/// Unlike the other methods it is not the same for a score of twice the size: `alpha` compares the
+/// gradient with 2.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.
@@ -39,8 +41,9 @@ use crate::planes::{Planes, sum_over_space};
 /// when the sum overflows.
 ///
 /// # Cost
-/// Three reads of the gradients, two of the activations, and arrays of their size on the way. On CPU arrays
-/// [`kernel::grad_cam_plus_plus`](crate::kernel::grad_cam_plus_plus()) computes the same without those.
+/// Three reads of the gradients, two of the activations, and arrays of their size on the way. On
+/// CPU arrays [`kernel::grad_cam_plus_plus`](crate::kernel::grad_cam_plus_plus()) computes the same
+/// without those.
 ///
 /// ```
 /// use gradcam_core::{Stage, Stages, Target, grad_cam_plus_plus};

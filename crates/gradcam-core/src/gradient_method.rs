@@ -96,7 +96,8 @@ impl fmt::Display for GradientMethod {
     }
 }
 
-/// Capitals, hyphens and underscores make no difference: `Grad-CAM++`, `grad_cam++` and `gradcam++` are one.
+/// Capitals, hyphens and underscores make no difference: `Grad-CAM++`, `grad_cam++` and `gradcam++`
+/// are one.
 impl FromStr for GradientMethod {
     type Err = CamError;
 

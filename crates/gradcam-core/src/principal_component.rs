@@ -6,8 +6,8 @@ use tch::{Kind, Tensor};
 use crate::error::CamError;
 use crate::kernel;
 
-/// The first principal component over the channels of each sample, `[N, C, P]` to `[N, P]`, with the
-/// sign of [`kernel::principal_component`], which finds it on the CPU wherever the terms are.
+/// The first principal component over the channels of each sample, `[N, C, P]` to `[N, P]`, with
+/// the sign of [`kernel::principal_component`], which finds it on the CPU wherever the terms are.
 ///
 /// # Errors
 /// [`CamError::NonFiniteMap`] for a NaN or an infinity.

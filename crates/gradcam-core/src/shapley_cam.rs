@@ -1,6 +1,7 @@
 //! Shapley-CAM.
 //!
-//! Cai, "CAMs as Shapley Value-based Explainers", 2025, [arXiv:2501.06261](https://arxiv.org/abs/2501.06261).
+//! Cai, "CAMs as Shapley Value-based Explainers", 2025,
+//! [arXiv:2501.06261](https://arxiv.org/abs/2501.06261).
 
 use tch::Kind;
 
@@ -17,16 +18,18 @@ use crate::target::Target;
 /// map[n,s] = max(0, sum over k of w[n,k] A[n,k,s])
 /// ```
 ///
-/// A channel's Shapley value is what it adds to the score, averaged over all orders in which channels are added; to
-/// second order that is `A · (G - ½ H A)`. `H A` is found without `H`, by a backward pass through the
-/// backward pass.
+/// A channel's Shapley value is what it adds to the score, averaged over all orders in which
+/// channels are added; to second order that is `A · (G - ½ H A)`. `H A` is found without `H`, by a
+/// backward pass through the backward pass.
 ///
-/// A network that is linear piece by piece, as ReLUs make it, has no curvature in its logits, and the map of a
-/// [`Target::Class`] is that of Grad-CAM. [`Target::probability`] has some; the paper's own target is the logit plus the
-/// logarithm of the probability, which a [`Target::Function`] gives.
+/// A network that is linear piece by piece, as ReLUs make it, has no curvature in its logits, and
+/// the map of a [`Target::Class`] is that of Grad-CAM. [`Target::probability`] has some; the
+/// paper's own target is the logit plus the logarithm of the probability, which a
+/// [`Target::Function`] gives.
 ///
 /// # Shapes
-/// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each sample.
+/// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each
+/// sample.
 ///
 /// # Errors
 /// Those of [`Capture::gradients`] and of [`grad_cam`](crate::grad_cam()).

@@ -1,7 +1,8 @@
 //! Smooth Grad-CAM++.
 //!
-//! Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional Neural
-//! Network Models", 2019, [arXiv:1908.01224](https://arxiv.org/abs/1908.01224).
+//! Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep
+//! Convolutional Neural Network Models", 2019,
+//! [arXiv:1908.01224](https://arxiv.org/abs/1908.01224).
 
 use tch::{Kind, Tensor};
 
@@ -87,22 +88,23 @@ impl SmoothGradCamPlusPlus {
 /// map[n,s]     = max(0, sum over k of w[n,k] A[n,k,s])       A: activations of the clean input
 /// ```
 ///
-/// The paper prints D1 in alpha's numerator; the second derivative belongs there, as in Grad-CAM++ and in torch-cam.
-/// (torch-cam takes D1 of the last copy alone.)
+/// The paper prints D1 in alpha's numerator; the second derivative belongs there, as in Grad-CAM++
+/// and in torch-cam. (torch-cam takes D1 of the last copy alone.)
 ///
-/// Every sample of a batch gets the same noise, so that it gets the map that it would get alone. What a
-/// target names, such as the predicted class, is looked up in the clean input's output.
+/// Every sample of a batch gets the same noise, so that it gets the map that it would get alone.
+/// What a target names, such as the predicted class, is looked up in the clean input's output.
 ///
 /// # Shapes
-/// `input` `[N, C, H, W]` with a layer of `[N, K, h, w]` gives `[N, h, w]`; volumes alike. One target for each sample.
+/// `input` `[N, C, H, W]` with a layer of `[N, K, h, w]` gives `[N, h, w]`; volumes alike. One
+/// target for each sample.
 ///
 /// # Errors
-/// [`CamError::Draws`], [`CamError::Deviation`], [`CamError::NotSpatial`], and those of [`Stages::capture`] and
-/// [`Capture::gradients`].
+/// [`CamError::Draws`], [`CamError::Deviation`], [`CamError::NotSpatial`], and those of
+/// [`Stages::capture`] and [`Capture::gradients`].
 ///
 /// # Cost
-/// One forward pass, and for each copy a forward pass and a backward pass that ends at the layer. Memory as for one of them,
-/// and three arrays of the activations' size in double precision.
+/// One forward pass, and for each copy a forward pass and a backward pass that ends at the layer.
+/// Memory as for one of them, and three arrays of the activations' size in double precision.
 ///
 /// ```
 /// use gradcam_core::{SmoothGradCamPlusPlus, Stage, Stages, Target, smooth_grad_cam_plus_plus};
@@ -132,7 +134,8 @@ pub fn smooth_grad_cam_plus_plus(
 /// [`smooth_grad_cam_plus_plus`] with noise of one's own.
 ///
 /// # Shapes
-/// `noise` is `[copies, N, C, H, W]`, or `[copies, 1, C, H, W]` for the same in each sample; volumes alike.
+/// `noise` is `[copies, N, C, H, W]`, or `[copies, 1, C, H, W]` for the same in each sample;
+/// volumes alike.
 ///
 /// # Errors
 /// [`CamError::Noise`] for noise of another shape, and those of [`smooth_grad_cam_plus_plus`].

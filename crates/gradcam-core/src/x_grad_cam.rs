@@ -17,9 +17,9 @@ use crate::planes::{Planes, sum_over_space};
 /// map[n,s] = max(0, sum over k of w[n,k] A[n,k,s])
 /// ```
 ///
-/// A channel whose activations sum to zero counts for nothing: after a ReLU it is zero everywhere. Before
-/// one, where values of both signs sum to almost nothing, the weight is large and means little;
-/// take the layer after the ReLU.
+/// A channel whose activations sum to zero counts for nothing: after a ReLU it is zero everywhere.
+/// Before one, where values of both signs sum to almost nothing, the weight is large and means
+/// little; take the layer after the ReLU.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -47,7 +47,8 @@ pub(super) fn weighted_sum<D: Dimension + RemoveAxis>(
     })
 }
 
-/// One map for each sample, row after row: `sum over k of term(activations[n,k,s], gradients[n,k,s])`.
+/// One map for each sample, row after row: `sum over k of term(activations[n,k,s],
+/// gradients[n,k,s])`.
 pub(super) fn paired_channel_sum<D: Dimension + RemoveAxis>(
     activations: &FeatureMaps<'_, D>,
     gradients: &FeatureMaps<'_, D>,
@@ -82,7 +83,8 @@ pub(super) fn paired_channel_sum<D: Dimension + RemoveAxis>(
     })
 }
 
-/// Has `fill` work out the maps tile by tile: it gets the sample, the tile's first place, and where to write.
+/// Has `fill` work out the maps tile by tile: it gets the sample, the tile's first place, and where
+/// to write.
 fn by_tile<D: Dimension + RemoveAxis>(
     maps: &FeatureMaps<'_, D>,
     parallelism: Parallelism,

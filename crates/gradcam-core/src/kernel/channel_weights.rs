@@ -109,8 +109,8 @@ pub(super) fn paired_sum(activations: &[f32], gradients: &[f32], term: impl Fn(f
     blocks.map(block_sum).sum()
 }
 
-/// Half of the lanes onto the other half, until one is left: four additions after each other instead of fifteen, which small
-/// planes would spend most of their time on.
+/// Half of the lanes onto the other half, until one is left: four additions after each other
+/// instead of fifteen, which small planes would spend most of their time on.
 fn lane_sum(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {

@@ -15,8 +15,8 @@ use crate::parallelism::Parallelism;
 /// ```
 ///
 /// pytorch-grad-cam's `EigenGradCAM`: Eigen-CAM (Muhammad and Yeasin, 2020,
-/// [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of the weighted activations. The sign is that of
-/// [`principal_component`](super::principal_component()): high is evidence for the target.
+/// [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of the weighted activations. The sign is
+/// that of [`principal_component`](super::principal_component()): high is evidence for the target.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`; any number of axes in place of `H, W` will do.

@@ -1,10 +1,10 @@
 //! The first eigenvector of a symmetric operator, by Lanczos iteration.
 //!
 //! The vectors `q` that the operator makes of one vector, each made orthogonal to those before,
-//! turn it into a tridiagonal matrix. Its largest eigenvalue is soon that of the operator.
-//! Every `q` is made orthogonal to all others twice, so that none comes back by rounding; at the
-//! latest with as many of them as there are rows the result is exact. See Golub and Van Loan,
-//! "Matrix Computations", 4th edition, section 10.1.
+//! turn it into a tridiagonal matrix. Its largest eigenvalue is soon that of the operator. Every
+//! `q` is made orthogonal to all others twice, so that none comes back by rounding; at the latest
+//! with as many of them as there are rows the result is exact. See Golub and Van Loan, "Matrix
+//! Computations", 4th edition, section 10.1.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,17 +16,17 @@ const STEPS: usize = 4;
 /// Products summed side by side.
 const LANES: usize = 8;
 
-/// The largest eigenvalue of a symmetric matrix of `n` rows and its unit eigenvector, of either sign.
-/// Where several vectors share the eigenvalue, it is one of them.
+/// The largest eigenvalue of a symmetric matrix of `n` rows and its unit eigenvector, of either
+/// sign. Where several vectors share the eigenvalue, it is one of them.
 pub(super) fn first_eigenvector(matrix: &[f64], n: usize) -> (f64, Vec<f64>) {
     first_eigenvector_of(n, |vector| matrix.chunks_exact(n).map(|row| dot(row, vector)).collect())
 }
 
-/// The same for a symmetric operator on vectors of `n` values, of which only what it makes of a vector
-/// is known.
+/// The same for a symmetric operator on vectors of `n` values, of which only what it makes of a
+/// vector is known.
 pub(super) fn first_eigenvector_of(n: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> (f64, Vec<f64>) {
-    // Chosen by chance, but always the same: a vector that has to do with every eigenvector. What the operator makes of it has
-    // nothing to do with those that it takes to zero.
+    // Chosen by chance, but always the same: a vector that has to do with every eigenvector. What the operator makes of
+    // it has nothing to do with those that it takes to zero.
     let mut generator = ChaCha8Rng::seed_from_u64(0);
     let any: Vec<f64> = (0..n).map(|_| generator.random_range(-1.0..1.0)).collect();
     let mut next = apply(&any);
@@ -102,8 +102,8 @@ impl Tridiagonal {
                 low = middle;
             }
         }
-        // `high - matrix` is positive definite and almost singular, so what solving with it
-        // leaves is the eigenvector; nothing is subtracted on the way.
+        // `high - matrix` is positive definite and almost singular, so what solving with it leaves is the eigenvector;
+        // nothing is subtracted on the way.
         let mut vector = vec![1.0; n];
         if self.pivots(high, &mut pivots) {
             for _ in 0..3 {
@@ -121,8 +121,8 @@ impl Tridiagonal {
         (high, vector)
     }
 
-    /// Whether `shift` is above every eigenvalue: whether elimination in `shift - matrix` meets positive
-    /// pivots only.
+    /// Whether `shift` is above every eigenvalue: whether elimination in `shift - matrix` meets
+    /// positive pivots only.
     fn pivots(&self, shift: f64, pivots: &mut [f64]) -> bool {
         let mut before = f64::INFINITY;
         let mut beside = 0.0;

@@ -17,8 +17,8 @@ use crate::parallelism::Parallelism;
 /// ```
 ///
 /// Chattopadhay et al., "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks",
-/// 2018, [arXiv:1710.11063](https://arxiv.org/abs/1710.11063). What
-/// `grad_cam_plus_plus` at the crate's root says about the formula holds here too.
+/// 2018, [arXiv:1710.11063](https://arxiv.org/abs/1710.11063). What `grad_cam_plus_plus` at the
+/// crate's root says about the formula holds here too.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`; any number of axes in place of `H, W` will do. Arrays in

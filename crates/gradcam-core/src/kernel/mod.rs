@@ -5,21 +5,37 @@
 //! [`upsample`] and [`normalise`] the methods of `Maps`. [`principal_component`] is eigen smoothing,
 //! for whatever weighted activations it is given.
 //!
+//! What a framework hands out is one slice of values and a shape; a view of it is enough, and nothing
+//! is copied:
+//!
 //! ```
 //! use gradcam_core::{Content, Parallelism, kernel};
-//! use ndarray::{Array4, array};
+//! use ndarray::{ArrayView4, array};
 //!
-//! // One sample, two channels, 1×2 places. The class speaks for the first channel only.
-//! let activations = Array4::from_shape_vec((1, 2, 1, 2), vec![1., 3., 9., 9.])?;
-//! let gradients = Array4::from_shape_vec((1, 2, 1, 2), vec![1., 1., 0., 0.])?;
-//! let maps = kernel::grad_cam(activations.view(), gradients.view(), Parallelism::Rayon)?;
+//! // One sample, two channels, 1×2 places, as `flatten_all()?.to_vec1::<f32>()?` of candle,
+//! // `into_data().as_slice::<f32>()` of burn and `try_extract_tensor::<f32>()` of ort give them.
+//! // The class speaks for the first channel only.
+//! let shape = (1, 2, 1, 2);
+//! let activations: &[f32] = &[1., 3., 9., 9.];
+//! let gradients: &[f32] = &[1., 1., 0., 0.];
+//! let activations = ArrayView4::from_shape(shape, activations)?;
+//! let gradients = ArrayView4::from_shape(shape, gradients)?;
+//!
+//! let maps = kernel::grad_cam(activations, gradients, Parallelism::Rayon)?;
 //! assert_eq!(maps, array![[[1., 3.]]]);
-//!
 //! let heat = kernel::heatmaps(maps.view(), &[1, 4], Parallelism::Rayon)?;
 //! assert_eq!(heat.maps, array![[[0., 0.25, 0.75, 1.]]]);
 //! assert_eq!(heat.contents, [Content::Graded]);
+//!
+//! // Any other method takes the same views; eigen smoothing takes weighted activations.
+//! let weighted = &activations * &gradients;
+//! let smooth = kernel::principal_component(weighted.view(), Parallelism::Rayon)?;
+//! assert!((smooth - array![[[-1., 1.]]]).iter().all(|difference: &f32| difference.abs() < 1e-6));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Activations in the layout `[N, H, W, C]` are brought into this one by a view,
+//! `view.permuted_axes([0, 3, 1, 2])`; a kernel then copies them once.
 
 mod channel_sum;
 mod channel_weights;

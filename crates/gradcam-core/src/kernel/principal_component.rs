@@ -41,8 +41,8 @@ const ROWS: usize = 4;
 /// [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
 ///
 /// # Cost
-/// Some dozens of reads of the maps, sample by sample, so mostly from cache: Lanczos iteration needs
-/// neither the products of channels with one another nor a singular value decomposition.
+/// Some dozens of reads of the maps, sample by sample, so mostly from cache: Lanczos iteration
+/// needs neither the products of channels with one another nor a singular value decomposition.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -65,7 +65,8 @@ where
     features.maps(maps)
 }
 
-/// The first principal component of what `terms` makes of each sample: its channels, plane after plane.
+/// The first principal component of what `terms` makes of each sample: its channels, plane after
+/// plane.
 pub(super) fn components<'t, D: Dimension + RemoveAxis>(
     maps: &FeatureMaps<'_, D>,
     parallelism: Parallelism,

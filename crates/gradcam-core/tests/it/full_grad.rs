@@ -13,8 +13,8 @@ fn golden(key: &str) -> Tensor {
     all[key].shallow_clone()
 }
 
-/// Biases found from what the stages do are those that the parameters hold. What adds up is single precision of dozens of
-/// channels, each of them divided by its own range.
+/// Biases found from what the stages do are those that the parameters hold. What adds up is single
+/// precision of dozens of channels, each of them divided by its own range.
 #[test]
 fn agrees_with_the_formula() {
     for (golden_net, name) in [(Golden::plain(), "plain"), (Golden::volumes(), "volumes")] {

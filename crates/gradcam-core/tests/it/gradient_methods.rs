@@ -29,7 +29,8 @@ fn on_arrays(method: GradientMethod, activations: &ArrayD<f32>, gradients: &Arra
     parallel
 }
 
-/// What a method sums over the channels, as its formula says it, place by place and in double precision.
+/// What a method sums over the channels, as its formula says it, place by place and in double
+/// precision.
 fn plain_terms(method: GradientMethod, activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<f64> {
     let (a, g) = (activations.mapv(f64::from), gradients.mapv(f64::from));
     let planes = |array: &ArrayD<f64>| array.shape()[2..].iter().product::<usize>() as f64;
@@ -68,7 +69,8 @@ fn plain_terms(method: GradientMethod, activations: &ArrayD<f32>, gradients: &Ar
     terms
 }
 
-/// The first principal component by libtorch's singular value decomposition, turned to go along with the sum.
+/// The first principal component by libtorch's singular value decomposition, turned to go along
+/// with the sum.
 fn plain_component(terms: &ArrayD<f64>) -> ArrayD<f64> {
     let shape: Vec<i64> = terms.shape().iter().map(|&extent| extent as i64).collect();
     let tensor = Tensor::try_from(terms).unwrap().flatten(2, -1);
@@ -190,8 +192,8 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
                         let expected = batch.tensor().narrow(0, sample as i64, 1);
                         let scale = expected.max().double_value(&[]).max(1e-30);
                         let difference = largest_difference(alone.tensor(), &expected) / scale;
-                        // libtorch's convolutions round otherwise in a batch. A principal component makes more of that, the
-                        // closer the second one comes to it; XGrad-CAM's numerators cancel.
+                        // libtorch's convolutions round otherwise in a batch. A principal component makes more of that,
+                        // the closer the second one comes to it; XGrad-CAM's numerators cancel.
                         let magnifies = smooth || [EigenGradCam, XGradCam].contains(&method);
                         let tolerance = if magnifies { 1e-5 } else { 1e-6 };
                         assert!(
@@ -205,7 +207,8 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
     }
 }
 
-/// Each activation is worth less than nothing to the class. A principal component is about differences, and stays out.
+/// Each activation is worth less than nothing to the class. A principal component is about
+/// differences, and stays out.
 #[test]
 fn a_map_without_anything_positive_is_zero_and_flagged() {
     let net = Stages::new(vec![
@@ -264,7 +267,8 @@ fn nothing_comes_of_nothing() {
     }
 }
 
-/// Class 0 looks at the upper left quarter, and only there is anything to be seen; class 1 is against it.
+/// Class 0 looks at the upper left quarter, and only there is anything to be seen; class 1 is
+/// against it.
 #[test]
 fn a_network_that_sees_one_corner_lights_that_corner() {
     let mask = Tensor::zeros([1, 1, 16, 16], (Kind::Float, Device::Cpu));
@@ -310,8 +314,8 @@ fn a_network_that_sees_one_corner_lights_that_corner() {
     }
 }
 
-/// Logits ten times or a millionth as large leave the heatmap as it was, except that of Grad-CAM++, whose formula holds the
-/// gradient against 2.
+/// Logits ten times or a millionth as large leave the heatmap as it was, except that of Grad-CAM++,
+/// whose formula holds the gradient against 2.
 #[test]
 fn scaling_the_head_leaves_the_heatmap() {
     let net = SmallNet::images(3);
@@ -379,7 +383,8 @@ fn flips_commute() {
     }
 }
 
-/// Half precision holds no number above 65504, which these sums pass by far: they are made in single precision.
+/// Half precision holds no number above 65504, which these sums pass by far: they are made in
+/// single precision.
 #[test]
 fn half_precision_is_summed_in_single_precision() {
     let net = |kind: Kind| {

@@ -27,6 +27,8 @@ mod left_alone;
 mod overlay;
 #[cfg(feature = "torch")]
 mod perturbation;
+#[cfg(feature = "torch")]
+mod polarity;
 mod random_cam;
 #[cfg(feature = "torch")]
 mod shapley_cam;

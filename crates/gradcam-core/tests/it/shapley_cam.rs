@@ -4,7 +4,8 @@ use tch::Kind;
 use crate::goldens::Golden;
 use crate::small_net::{SmallNet, largest_difference, normal};
 
-/// The peer's targets are probabilities: a logit that is linear piece by piece has no second derivative.
+/// The peer's targets are probabilities: a logit that is linear piece by piece has no second
+/// derivative.
 #[test]
 fn agrees_with_pytorch_grad_cam() {
     for golden in Golden::all() {
@@ -16,7 +17,8 @@ fn agrees_with_pytorch_grad_cam() {
     }
 }
 
-/// The paper's target, the logit plus the logarithm of the probability, and the second derivative by finite differences.
+/// The paper's target, the logit plus the logarithm of the probability, and the second derivative
+/// by finite differences.
 #[test]
 fn equals_the_formula() {
     let golden = Golden::branched();

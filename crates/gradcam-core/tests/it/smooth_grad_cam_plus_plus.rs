@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 use crate::goldens::Golden;
 use crate::small_net::{SmallNet, largest_difference, normal};
 
-/// The formula in double precision with the same noise; torch-cam's own maps differ from the paper's.
+/// The formula in double precision with the same noise; torch-cam's own maps differ from the
+/// paper's.
 #[test]
 fn agrees_with_the_formula() {
     for golden in Golden::all() {
@@ -61,7 +62,8 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
     }
 }
 
-/// A network that passes its noise on: the mean over many copies is as far from the clean input's as the deviation says.
+/// A network that passes its noise on: the mean over many copies is as far from the clean input's
+/// as the deviation says.
 #[test]
 fn noise_has_the_deviation_asked_for() {
     let net = Stages::new(vec![
@@ -80,8 +82,8 @@ fn noise_has_the_deviation_asked_for() {
         .with_copies(20)
         .with_seed(3);
     let maps = smooth_grad_cam_plus_plus(&net, &image, "image", &[Target::Class(0)], &settings).unwrap();
-    // All gradients positive, the activations even: w = sum of D1 D2 / (2 D2 + D3 sum A), here close to
-    // places / sum A · D1 D2 / D3 with the moments 5, 25 + s² and 125 + 15 s².
+    // All gradients positive, the activations even: w = sum of D1 D2 / (2 D2 + D3 sum A), here close to places / sum A
+    // · D1 D2 / D3 with the moments 5, 25 + s² and 125 + 15 s².
     let places = 2000.0;
     let moments = (5.0, 25.0 + 0.25, 125.0 + 15.0 * 0.25);
     let weight = places * moments.0 * moments.1 / (2.0 * moments.1 + moments.2 * 5.0 * places);

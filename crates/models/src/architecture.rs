@@ -268,3 +268,20 @@ impl FromStr for Architecture {
             .ok_or_else(|| ModelError::UnknownArchitecture { name: name.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_is_found_by_its_name() {
+        for architecture in Architecture::ALL {
+            assert_eq!(architecture.name().parse::<Architecture>().unwrap(), architecture);
+        }
+        let message = "resnet19".parse::<Architecture>().unwrap_err().to_string();
+        assert!(
+            message.contains("resnet19") && message.contains("resnet18, resnet34"),
+            "{message}"
+        );
+    }
+}

@@ -297,6 +297,29 @@ fn squeezenet() {
 }
 
 #[test]
+fn resnet() {
+    use Architecture::{ResNeXt50_32x4d, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, WideResNet50_2};
+    family(
+        "resnet",
+        &[
+            ResNet18,
+            ResNet34,
+            ResNet50,
+            ResNet101,
+            ResNet152,
+            ResNeXt50_32x4d,
+            WideResNet50_2,
+        ],
+    );
+}
+
+#[test]
+fn densenet() {
+    use Architecture::{DenseNet121, DenseNet161, DenseNet169, DenseNet201};
+    family("densenet", &[DenseNet121, DenseNet161, DenseNet169, DenseNet201]);
+}
+
+#[test]
 fn googlenet() {
     family("googlenet", &[Architecture::GoogLeNet]);
 }
@@ -317,6 +340,11 @@ fn efficientnet() {
         "efficientnet",
         &[EfficientNetB0, EfficientNetB1, EfficientNetB2, EfficientNetB3],
     );
+}
+
+#[test]
+fn convnext() {
+    family("convnext", &[Architecture::ConvNextTiny, Architecture::ConvNextSmall]);
 }
 
 #[test]

@@ -121,3 +121,24 @@ impl Layer for BatchNorm {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn one_value_a_channel_is_refused_in_training_only() {
+        let store = nn::VarStore::new(Device::Cpu);
+        let norm = BatchNorm::new(&Scope::fresh(&store), 3, BatchNormConfig::default()).unwrap();
+        let x = Tensor::ones([1, 3, 1, 1], (Kind::Float, Device::Cpu));
+        assert!(norm.forward(&x, Pass::new(false)).is_ok());
+        let message = norm.forward(&x, Pass::new(true)).unwrap_err().to_string();
+        assert!(message.contains("[1, 3, 1, 1]"), "{message}");
+        assert_eq!(
+            store.variables()["running_var"],
+            Tensor::ones([3], (Kind::Float, Device::Cpu))
+        );
+    }
+}

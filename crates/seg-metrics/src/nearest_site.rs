@@ -66,33 +66,16 @@ impl Boxes {
         self.holds.extend_from_slice(&from.holds[range]);
     }
 
-    fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.len() {
-            if keep(at) {
-                for axis in 0..3 {
-                    self.low[axis][kept] = self.low[axis][at];
-                    self.high[axis][kept] = self.high[axis][at];
-                    self.site[axis][kept] = self.site[axis][at];
-                }
-                self.holds[kept] = self.holds[at].clone();
-                kept += 1;
-            }
-        }
-        for axis in 0..3 {
-            self.low[axis].truncate(kept);
-            self.high[axis].truncate(kept);
-            self.site[axis].truncate(kept);
-        }
-        self.holds.truncate(kept);
-    }
-
     fn low(&self, at: usize) -> [f32; 3] {
         [self.low[0][at], self.low[1][at], self.low[2][at]]
     }
 
     fn high(&self, at: usize) -> [f32; 3] {
         [self.high[0][at], self.high[1][at], self.high[2][at]]
+    }
+
+    fn site(&self, at: usize) -> [f32; 3] {
+        [self.site[0][at], self.site[1][at], self.site[2][at]]
     }
 
     /// The boxes around these boxes, `holds` of them at a time.
@@ -108,8 +91,7 @@ impl Boxes {
             }
             // Of all the sites at hand, the one in the middle of the list.
             let middle = group.start + group.len() / 2;
-            let site = [0, 1, 2].map(|axis| finer.site[axis][middle]);
-            boxes.push(low, high, site, group);
+            boxes.push(low, high, finer.site(middle), group);
         }
         boxes
     }
@@ -267,6 +249,7 @@ struct Search<'a> {
     /// Squared bounds from below and above, one per box in question.
     below: Vec<f32>,
     above: Vec<f32>,
+    kept: Vec<usize>,
     groups: Boxes,
     cells: Boxes,
     near: Boxes,
@@ -282,6 +265,7 @@ impl<'a> Search<'a> {
             weights: spacing.map(|step| (step / longest).powi(2) as f32),
             below: Vec::new(),
             above: Vec::new(),
+            kept: Vec::new(),
             groups: Boxes::default(),
             cells: Boxes::default(),
             near: Boxes::default(),
@@ -292,81 +276,93 @@ impl<'a> Search<'a> {
     fn group(&mut self, queries: &Sites, group: usize) -> Vec<f64> {
         let (low, high) = (queries.groups.low(group), queries.groups.high(group));
         let sites = self.sites;
-        self.groups.clear();
-        let within = self.bound(&sites.regions, low, high);
-        for (at, range) in sites.regions.holds.iter().enumerate() {
-            if self.below[at] <= within {
-                self.groups.extend(&sites.groups, range.clone());
-            }
+        self.bound_below(&sites.regions, low, high);
+        let within = self.bound_above(&sites.regions, low, high);
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.clear();
+        for &at in self.within(within) {
+            groups.extend(&sites.groups, sites.regions.holds[at].clone());
         }
-        let groups = std::mem::take(&mut self.groups);
-        let within = self.bound(&groups, low, high);
-        self.cells.clear();
-        for (at, range) in groups.holds.iter().enumerate() {
-            if self.below[at] <= within {
-                self.cells.extend(&sites.cells, range.clone());
-            }
+        self.bound_below(&groups, low, high);
+        let within = self.bound_above(&groups, low, high);
+        let mut cells = std::mem::take(&mut self.cells);
+        cells.clear();
+        for &at in self.within(within) {
+            cells.extend(&sites.cells, groups.holds[at].clone());
         }
         self.groups = groups;
 
         let mut distances = Vec::new();
+        let mut site = cells.holds[0].start;
         for cell in queries.groups.holds[group].clone() {
-            self.cell(queries, cell, &mut distances);
+            site = self.cell(queries, cell, &cells, site, &mut distances);
         }
+        self.cells = cells;
         distances
     }
 
-    fn cell(&mut self, queries: &Sites, cell: usize, distances: &mut Vec<f64>) {
+    /// The distances of all sites in a cell of queries, among cells that hold their nearest sites. Starts from
+    /// any site and answers the last one found.
+    fn cell(
+        &mut self,
+        queries: &Sites,
+        cell: usize,
+        cells: &Boxes,
+        mut site: usize,
+        distances: &mut Vec<f64>,
+    ) -> usize {
+        let range = queries.cells.holds[cell].clone();
+        let query = |at: usize| [0, 1, 2].map(|axis| queries.at[axis][at]);
+        let first = query(range.start);
+        let squared;
+        (squared, site) = self.nearest(cells, first, site);
+        distances.push(squared.sqrt());
+        if range.len() == 1 {
+            return site;
+        }
+        // No query of this cell is further from a site than the first one is, and the way there.
         let (low, high) = (queries.cells.low(cell), queries.cells.high(cell));
-        let cells = std::mem::take(&mut self.cells);
-        let within = self.bound(&cells, low, high);
+        let way: f32 = (0..3)
+            .map(|axis| {
+                let step = greater(first[axis] - low[axis], high[axis] - first[axis]);
+                self.weights[axis] * step * step
+            })
+            .sum();
+        let within = ((squared * self.scale).sqrt() as f32 + way.sqrt()).powi(2) * SLACK * SLACK;
+        self.bound_below(cells, low, high);
         let mut near = std::mem::take(&mut self.near);
         near.clear();
-        let mut nearest_box = f32::INFINITY;
-        let mut best_site = 0;
-        for (at, range) in cells.holds.iter().enumerate() {
-            if self.below[at] <= within {
-                near.extend(&cells, at..at + 1);
-                if self.below[at] < nearest_box {
-                    nearest_box = self.below[at];
-                    best_site = range.start;
-                }
-            }
+        for &at in self.within(within) {
+            near.push(cells.low(at), cells.high(at), cells.site(at), cells.holds[at].clone());
         }
-        self.cells = cells;
-
-        let range = queries.cells.holds[cell].clone();
-        for (index, query) in range.clone().enumerate() {
-            let query = [0, 1, 2].map(|axis| queries.at[axis][query]);
+        for at in range.skip(1) {
             let squared;
-            (squared, best_site) = self.nearest(&near, query, best_site);
+            (squared, site) = self.nearest(&near, query(at), site);
             distances.push(squared.sqrt());
-            if index == 0 && range.len() > 1 {
-                // No query of this cell is further from a site than the first one is, and the way there.
-                let way: f32 = (0..3)
-                    .map(|axis| {
-                        let step = greater(query[axis] - low[axis], high[axis] - query[axis]);
-                        self.weights[axis] * step * step
-                    })
-                    .sum();
-                let within = ((squared * self.scale).sqrt() as f32 + way.sqrt()).powi(2) * SLACK * SLACK;
-                self.bound(&near, low, high);
-                near.retain(|at| self.below[at] <= within);
-            }
         }
         self.near = near;
+        site
     }
 
-    /// Bounds the squared distances of the points in a box to the nearest site in each of several others
-    /// from below; answers what no point in the box is further away from its nearest site.
-    fn bound(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) -> f32 {
+    /// Which of the boxes bounded last have a lower bound of at most `limit`.
+    fn within(&mut self, limit: f32) -> &[usize] {
+        self.kept.resize(self.below.len(), 0);
+        let mut count = 0;
+        // Without a branch: which boxes are near is as good as random.
+        for (at, &below) in self.below.iter().enumerate() {
+            self.kept[count] = at;
+            count += usize::from(below <= limit);
+        }
+        &self.kept[..count]
+    }
+
+    /// Bounds the squared distances of the points in a box to each of several others from below.
+    fn bound_below(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) {
         let count = boxes.len();
         self.below.resize(count, 0.0);
-        self.above.resize(count, 0.0);
-        let (below, above) = (&mut self.below[..count], &mut self.above[..count]);
+        let below = &mut self.below[..count];
         let [low_z, low_y, low_x] = [0, 1, 2].map(|axis| &boxes.low[axis][..count]);
         let [high_z, high_y, high_x] = [0, 1, 2].map(|axis| &boxes.high[axis][..count]);
-        let [site_z, site_y, site_x] = [0, 1, 2].map(|axis| &boxes.site[axis][..count]);
         let [wz, wy, wx] = self.weights;
         for at in 0..count {
             let z = greater(greater(low_z[at] - high[0], low[0] - high_z[at]), 0.0);
@@ -374,6 +370,15 @@ impl<'a> Search<'a> {
             let x = greater(greater(low_x[at] - high[2], low[2] - high_x[at]), 0.0);
             below[at] = wz * z * z + wy * y * y + wx * x * x;
         }
+    }
+
+    /// A squared distance within which every point of a box has a site of one of the others.
+    fn bound_above(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) -> f32 {
+        let count = boxes.len();
+        self.above.resize(count, 0.0);
+        let above = &mut self.above[..count];
+        let [site_z, site_y, site_x] = [0, 1, 2].map(|axis| &boxes.site[axis][..count]);
+        let [wz, wy, wx] = self.weights;
         for at in 0..count {
             let z = greater(high[0] - site_z[at], site_z[at] - low[0]);
             let y = greater(high[1] - site_y[at], site_y[at] - low[1]);
@@ -385,30 +390,22 @@ impl<'a> Search<'a> {
 
     /// The squared distance of a point to the nearest site, and that site; `start` is any site.
     fn nearest(&mut self, near: &Boxes, query: [f32; 3], start: usize) -> (f64, usize) {
-        let count = near.len();
-        self.below.resize(count, 0.0);
-        let below = &mut self.below[..count];
-        let [low_z, low_y, low_x] = [0, 1, 2].map(|axis| &near.low[axis][..count]);
-        let [high_z, high_y, high_x] = [0, 1, 2].map(|axis| &near.high[axis][..count]);
+        self.bound_below(near, query, query);
         let [wz, wy, wx] = self.weights;
         let [query_z, query_y, query_x] = query;
-        for at in 0..count {
-            let z = greater(greater(low_z[at] - query_z, query_z - high_z[at]), 0.0);
-            let y = greater(greater(low_y[at] - query_y, query_y - high_y[at]), 0.0);
-            let x = greater(greater(low_x[at] - query_x, query_x - high_x[at]), 0.0);
-            below[at] = wz * z * z + wy * y * y + wx * x * x;
-        }
+        let (spacing, scale) = (self.spacing, self.scale);
         let [sites_z, sites_y, sites_x] = &self.sites.at;
         let exact = |site: usize| {
-            let z = f64::from(sites_z[site] - query_z) * self.spacing[0];
-            let y = f64::from(sites_y[site] - query_y) * self.spacing[1];
-            let x = f64::from(sites_x[site] - query_x) * self.spacing[2];
+            let z = f64::from(sites_z[site] - query_z) * spacing[0];
+            let y = f64::from(sites_y[site] - query_y) * spacing[1];
+            let x = f64::from(sites_x[site] - query_x) * spacing[2];
             z * z + y * y + x * x
         };
-        let limit_of = |squared: f64| (squared * self.scale) as f32 * SLACK;
+        let limit_of = |squared: f64| (squared * scale) as f32 * SLACK;
         let (mut best, mut best_site) = (exact(start), start);
         let mut limit = limit_of(best);
-        for at in 0..count {
+        let count = self.within(limit).len();
+        for &at in &self.kept[..count] {
             if self.below[at] > limit {
                 continue;
             }

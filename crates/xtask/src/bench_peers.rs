@@ -19,6 +19,8 @@ pub(crate) enum Suite {
     Gradcam,
     /// Networks in inference and training, against PyTorch and torchvision.
     Models,
+    /// Scores of masks, against MONAI, surface-distance, MedPy and SciPy.
+    Metrics,
 }
 
 impl Suite {
@@ -26,6 +28,7 @@ impl Suite {
         match self {
             Self::Gradcam => "gradcam",
             Self::Models => "models",
+            Self::Metrics => "metrics",
         }
     }
 }

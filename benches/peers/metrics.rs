@@ -1,0 +1,130 @@
+//! This workspace's side of `metrics.py`: reads the name of a case from standard input, runs it once, and answers with the
+//! seconds it took.
+//!
+//! `cargo xtask bench-peers metrics`
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::{self, BufRead as _, Write as _};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use ndarray::{Array2, Array3};
+use seg_metrics::{
+    Confusion, Connectivity, Direction, EmptyMasks, HausdorffPercentile, SurfaceDice, SurfaceDistances, components,
+    distance_transform,
+};
+
+const SPACING: [f64; 3] = [1.5, 1.0, 1.0];
+
+type Case = Box<dyn Fn() -> Result<()>>;
+
+fn main() -> Result<()> {
+    // `cargo bench` and `cargo test` start every benchmark; there is nobody to answer then.
+    if !std::env::args().any(|argument| argument == "--answer") {
+        return Ok(());
+    }
+    let cases = cases();
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready")?;
+    out.flush()?;
+    for line in io::stdin().lock().lines() {
+        let name = line?;
+        let case = cases
+            .get(name.trim())
+            .with_context(|| format!("there is no case {name}"))?;
+        let start = Instant::now();
+        case()?;
+        writeln!(out, "{}", start.elapsed().as_secs_f64())?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The same masks as in `metrics.py`.
+fn ellipsoid(centre: [f64; 3], half: [f64; 3]) -> Array3<bool> {
+    Array3::from_shape_fn((155, 240, 240), |(z, y, x)| {
+        let way = |at: usize, axis: usize| ((at as f64 - centre[axis]) / half[axis]).powi(2);
+        way(z, 0) + way(y, 1) + way(x, 2) <= 1.0
+    })
+}
+
+fn disk(centre: [f64; 2], radius: f64) -> Array2<bool> {
+    Array2::from_shape_fn((512, 512), |(y, x)| {
+        (y as f64 - centre[0]).powi(2) + (x as f64 - centre[1]).powi(2) <= radius * radius
+    })
+}
+
+fn cases() -> BTreeMap<&'static str, Case> {
+    let (prediction, truth): (&'static Array3<bool>, &'static Array3<bool>) = (
+        Box::leak(Box::new(ellipsoid([77.0, 120.0, 120.0], [30.0, 45.0, 40.0]))),
+        Box::leak(Box::new(ellipsoid([82.0, 128.0, 112.0], [32.0, 40.0, 45.0]))),
+    );
+    let flat = (disk([250.0, 250.0], 100.0), disk([265.0, 270.0], 110.0));
+    let empty = EmptyMasks::default();
+    let mut cases: BTreeMap<&'static str, Case> = BTreeMap::new();
+    cases.insert(
+        "surface",
+        Box::new(move || {
+            let distances = SurfaceDistances::new(prediction.view(), truth.view(), &SPACING, Connectivity::Faces)?;
+            black_box(distances.hausdorff(empty)?);
+            for definition in [
+                HausdorffPercentile::Pooled,
+                HausdorffPercentile::MaxOfDirected,
+                HausdorffPercentile::SurfaceElements,
+            ] {
+                black_box(distances.hausdorff_percentile(95.0, definition, empty)?);
+            }
+            for direction in [Direction::PredictionToTruth, Direction::TruthToPrediction] {
+                black_box(distances.mean_directed(direction, empty)?);
+                black_box(distances.mean_by_area(direction, empty)?);
+            }
+            black_box((distances.assd(empty)?, distances.masd(empty)?));
+            for counts in [SurfaceDice::BoundaryVoxels, SurfaceDice::SurfaceElements] {
+                black_box(distances.surface_dice(2.0, counts, empty)?);
+            }
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "flat",
+        Box::new(move || {
+            let (prediction, truth) = (flat.0.view(), flat.1.view());
+            let distances = SurfaceDistances::new(prediction, truth, &[1.0, 1.0], Connectivity::Faces)?;
+            black_box(distances.hausdorff_percentile(95.0, HausdorffPercentile::Pooled, empty)?);
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "dice",
+        Box::new(move || {
+            black_box(Confusion::from_masks(prediction.view(), truth.view())?.dice(empty)?);
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "read",
+        Box::new(move || {
+            for mask in [prediction, truth] {
+                let mask = mask.as_slice().context("contiguous")?;
+                black_box(mask.iter().map(|&inside| u64::from(inside)).sum::<u64>());
+            }
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "transform",
+        Box::new(move || {
+            black_box(distance_transform(truth.view(), &SPACING)?);
+            Ok(())
+        }),
+    );
+    cases.insert(
+        "components",
+        Box::new(move || {
+            black_box(components(truth.view(), Connectivity::Faces)?);
+            Ok(())
+        }),
+    );
+    cases
+}

@@ -11,8 +11,8 @@ use crate::capture::check_logits;
 use crate::error::CamError;
 use crate::stage::Stage;
 
-/// Copies in a chunk take about this much memory on a CPU: what the second-level caches hold.
-const CACHE: u64 = 2 << 20;
+/// Copies in a chunk take about this much memory on a CPU: what its caches hold beside the weights.
+const CACHE: u64 = 4 << 20;
 /// On other devices larger chunks keep the device busy.
 const DEVICE: u64 = 64 << 20;
 /// Fewer copies leave a network's convolutions slow; more are of no more use.

@@ -309,7 +309,7 @@ def perturbation_methods(out, net, layer, images, targets, rest):
         same(OnTheGrid(pgc.AblationCAM, net, layer)(images, logits), out[f"maps.ablation_cam.{layer}"], 1e-4)
 
     # Wang et al.: masks are upsampled, then brought to 0..1; pytorch-grad-cam's order, with half-pixel centres instead of its
-    # corners onto each other. torch-cam does it in the other order: `score_cam_normalised_first`.
+    # corners onto each other (`score_cam_aligned_corners`). torch-cam does it in the other order: `score_cam_normalised_first`.
     masks = upsampled(at.a, size)
     flat = masks.flatten(2)
     low, high = (bound.view(*flat.shape[:2], *[1] * len(size)) for bound in (flat.amin(2), flat.amax(2)))
@@ -317,6 +317,7 @@ def perturbation_methods(out, net, layer, images, targets, rest):
     weights = torch.stack([score(n, images[n:n + 1] * masks[n][:, None]) for n in range(len(images))]).softmax(1)
     out[f"maps.score_cam.{layer}"] = normalised(per_channel(weights, at.a))
     if not volume:  # where pytorch-grad-cam fails
+        out[f"maps.score_cam_aligned_corners.{layer}"] = OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits)
         theirs = torch.nn.UpsamplingBilinear2d
         torch.nn.UpsamplingBilinear2d = HalfPixelUpsampling
         same(OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits), out[f"maps.score_cam.{layer}"], 1e-4)

@@ -1,7 +1,8 @@
 //! What the perturbation methods have in common, and each against its formula in plain loops.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradcam_core::{
     AblationValue, CamError, Content, GroupCam, IntegrationPath, IsCam, Maps, Occluder, OcclusionSensitivity, Probe,
@@ -684,6 +685,67 @@ fn nothing_of_the_callers_is_changed() {
     }
 }
 
+/// A stage that fails or panics half-way through the copies.
+#[test]
+fn faults_on_the_way_leave_everything_as_it_was() {
+    let net = SmallNet::images(15);
+    let input = net.input(1, 29);
+    let before = input.copy();
+    let runs = Cell::new(0);
+    let inner = net.stages();
+    for panics in [false, true] {
+        runs.set(0);
+        let faulty = |x: &Tensor| {
+            runs.set(runs.get() + 1);
+            match runs.get() {
+                3.. if panics => panic!("a stage that panics"),
+                3.. => x.f_view([-1, 7, 11, 13]),
+                _ => Ok(x.shallow_clone()),
+            }
+        };
+        let stages = Stages::new(vec![
+            Stage::new("trunk", |x| {
+                Ok(inner.as_slice()[..2]
+                    .iter()
+                    .fold(x.shallow_clone(), |x, stage| stage.forward(&x).unwrap()))
+            }),
+            Stage::new("faulty", faulty),
+            Stage::new("tail", |x| {
+                Ok(inner.as_slice()[2..]
+                    .iter()
+                    .fold(x.shallow_clone(), |x, stage| stage.forward(&x).unwrap()))
+            }),
+        ])
+        .unwrap();
+        let capture = stages.capture(&input, &["trunk"]).unwrap();
+        let probe = Probe::from_capture(&stages, &input, &capture, &[Target::Class(1)]).unwrap();
+        // The first chunk is one copy; a second one fails.
+        for (name, method) in METHODS {
+            runs.set(1);
+            let result = catch_unwind(AssertUnwindSafe(|| method(&probe, "trunk").map(|_| ())));
+            assert!(runs.get() >= 3, "{name}");
+            match result {
+                Ok(result) => {
+                    assert!(!panics, "{name}");
+                    assert!(
+                        matches!(result, Err(CamError::Stage { stage, .. }) if stage == "faulty"),
+                        "{name}"
+                    );
+                }
+                Err(_) => assert!(panics, "{name}"),
+            }
+            assert!(gradients_are_tracked(), "{name}");
+        }
+    }
+    assert_eq!(input, before);
+    assert!(
+        net.variables
+            .variables()
+            .values()
+            .all(|variable| !variable.grad().defined())
+    );
+}
+
 /// What the score does not depend on has no part in it.
 #[test]
 fn a_map_with_nothing_in_it_is_flagged() {
@@ -961,6 +1023,20 @@ fn score_cam_agrees() {
     agrees("score_cam_normalised_first", |probe, layer| {
         score_cam(probe, layer, &ScoreCam::default().with_mask(ScoreMask::NormalisedFirst))
     });
+}
+
+/// pytorch-grad-cam as it is; it fails on volumes.
+#[test]
+fn score_cam_with_aligned_corners_agrees() {
+    for golden in [Golden::plain(), Golden::branched()] {
+        let (stages, images) = (golden.stages(), golden.images());
+        let probe = Probe::new(&stages, &images, &golden.targets()).unwrap();
+        let settings = ScoreCam::default().with_mask(ScoreMask::AlignedCorners);
+        for layer in golden.layers {
+            let maps = score_cam(&probe, layer, &settings).unwrap();
+            golden.check("score_cam_aligned_corners", layer, &maps);
+        }
+    }
 }
 
 #[test]

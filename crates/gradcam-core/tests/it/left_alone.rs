@@ -5,8 +5,10 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradcam_core::{
-    CamError, GradientMethod, Stage, Stages, Target, TestTimeAugmentation, guided_backpropagation,
-    test_time_augmentation,
+    CamError, FinerCam, GradientMethod, Maps, OcclusionSensitivity, Probe, ReciproMask, Rescaling, Rise, ScoreCam,
+    SmoothGradCamPlusPlus, Stage, Stages, Target, TestTimeAugmentation, ablation_cam, cam, finer_cam, full_grad,
+    guided_backpropagation, occlusion_sensitivity, recipro_cam, rise, score_cam, shapley_cam,
+    smooth_grad_cam_plus_plus, test_time_augmentation,
 };
 use tch::{Kind, TchError, Tensor};
 
@@ -50,6 +52,8 @@ fn with_fault<'s>(inner: &'s Stages<'_>, place: usize, fault: Fault, reached: &'
     Stages::new(stages).unwrap()
 }
 
+type ByProbe<'m> = dyn Fn(&Probe<'_>) -> Result<Maps, CamError> + 'm;
+
 /// Everything that runs a caller's stages.
 fn run(stages: &Stages<'_>, input: &Tensor) -> Vec<Result<(), CamError>> {
     let maps = |input: &Tensor, method: GradientMethod| {
@@ -65,6 +69,39 @@ fn run(stages: &Stages<'_>, input: &Tensor) -> Vec<Result<(), CamError>> {
     results.push(guided_backpropagation(stages, input, &["relu1", "relu2"], &TARGETS).map(drop));
     let views = TestTimeAugmentation::default().with_scales([1.0, 1.5]);
     results.push(test_time_augmentation(input, &views, |x| maps(x, GradientMethod::GradCam)).map(drop));
+    let layer = "relu2";
+    results.push(
+        stages
+            .capture(input, &[layer])
+            .and_then(|capture| {
+                shapley_cam(&capture, layer, &TARGETS)?;
+                finer_cam(&capture, layer, &TARGETS, &FinerCam::default())
+            })
+            .map(drop),
+    );
+    let smooth = SmoothGradCamPlusPlus::default();
+    results.push(smooth_grad_cam_plus_plus(stages, input, layer, &TARGETS, &smooth).map(drop));
+    results.push(full_grad(stages, input, &TARGETS, Rescaling::default()).map(drop));
+    let methods: [&ByProbe; 6] = [
+        &|probe| cam(probe, layer),
+        &|probe| ablation_cam(probe, layer),
+        &|probe| recipro_cam(probe, layer, ReciproMask::default()),
+        &|probe| score_cam(probe, layer, &ScoreCam::default()),
+        &|probe| rise(probe, &Rise::default().with_masks(5)),
+        &|probe| {
+            occlusion_sensitivity(
+                probe,
+                &OcclusionSensitivity::default().with_window([3]).with_stride([3]),
+            )
+        },
+    ];
+    for method in methods {
+        results.push(
+            Probe::new(stages, input, &TARGETS)
+                .and_then(|probe| method(&probe))
+                .map(drop),
+        );
+    }
     results.push(stages.shapes(input).map(drop));
     results
 }
@@ -140,9 +177,13 @@ fn a_panic_in_any_of_them_puts_the_mode_back() {
     for place in [0, 2, 4, 6] {
         let stages = with_fault(&inner, place, Fault::Panic, &reached);
         let views = TestTimeAugmentation::default();
-        let calls: [&dyn Fn(); 4] = [
+        let smooth = SmoothGradCamPlusPlus::default();
+        let calls: [&dyn Fn(); 7] = [
             &|| drop(stages.capture(&input, &["relu2"])),
             &|| drop(stages.shapes(&input)),
+            &|| drop(Probe::new(&stages, &input, &TARGETS)),
+            &|| drop(full_grad(&stages, &input, &TARGETS, Rescaling::default())),
+            &|| drop(smooth_grad_cam_plus_plus(&stages, &input, "relu2", &TARGETS, &smooth)),
             &|| drop(guided_backpropagation(&stages, &input, &["relu1"], &TARGETS)),
             &|| {
                 drop(test_time_augmentation(&input, &views, |x| {

@@ -1,0 +1,134 @@
+//! The methods by name, each with its usual settings.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use gradcam_core::{
+    CamError, Capture, FinerCam, GradientMethod, GroupCam, IsCam, Maps, OcclusionSensitivity, Probe, ReciproMask,
+    Rescaling, Rise, ScoreCam, SmoothGradCamPlusPlus, SsCam, Stages, Target, ablation_cam, cam, eigen_cam, fem,
+    finer_cam, full_grad, group_cam, is_cam, kernel::KpcaKernel, kpca_cam, occlusion_sensitivity, recipro_cam, rise,
+    score_cam, shapley_cam, smooth_grad_cam_plus_plus, ss_cam,
+};
+use tch::Tensor;
+
+/// A way from a network and an image to a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Gradient(GradientMethod),
+    Shapley,
+    Finer,
+    Smooth,
+    FullGrad,
+    Cam,
+    Eigen,
+    Kpca,
+    Fem,
+    Ablation,
+    Recipro,
+    Score,
+    Ss,
+    Is,
+    Group,
+    Rise,
+    Occlusion,
+}
+
+/// The methods beside those of [`GradientMethod`].
+const OTHERS: [(Method, &str); 16] = [
+    (Method::Shapley, "shapley-cam"),
+    (Method::Finer, "finer-cam"),
+    (Method::Smooth, "smooth-grad-cam++"),
+    (Method::FullGrad, "fullgrad"),
+    (Method::Cam, "cam"),
+    (Method::Eigen, "eigen-cam"),
+    (Method::Kpca, "kpca-cam"),
+    (Method::Fem, "fem"),
+    (Method::Ablation, "ablation-cam"),
+    (Method::Recipro, "recipro-cam"),
+    (Method::Score, "score-cam"),
+    (Method::Ss, "ss-cam"),
+    (Method::Is, "is-cam"),
+    (Method::Group, "group-cam"),
+    (Method::Rise, "rise"),
+    (Method::Occlusion, "occlusion"),
+];
+
+impl Method {
+    pub fn all() -> impl Iterator<Item = Self> {
+        let others = OTHERS.into_iter().map(|(method, _)| method);
+        GradientMethod::ALL.into_iter().map(Self::Gradient).chain(others)
+    }
+
+    /// The map of one image. The methods of activations alone (Eigen-CAM, KPCA-CAM, FEM) look at no target; those
+    /// of the whole input (FullGrad, RISE, occlusion) at no layer.
+    pub fn maps(self, of: &Explained<'_>, target: Target) -> Result<Maps, CamError> {
+        let &Explained {
+            stages,
+            input,
+            capture,
+            layer,
+        } = of;
+        let targets = [target];
+        let probe = || Probe::from_capture(stages, input, capture, &targets);
+        match self {
+            Self::Gradient(method) => method.maps(&capture.gradients(&targets)?.at(layer)?),
+            Self::Shapley => shapley_cam(capture, layer, &targets),
+            Self::Finer => finer_cam(capture, layer, &targets, &FinerCam::default()),
+            Self::Smooth => {
+                smooth_grad_cam_plus_plus(stages, input, layer, &targets, &SmoothGradCamPlusPlus::default())
+            }
+            Self::FullGrad => full_grad(stages, input, &targets, Rescaling::default()),
+            Self::Cam => cam(&probe()?, layer),
+            Self::Eigen => eigen_cam(capture.activations(layer)?),
+            Self::Kpca => kpca_cam(capture.activations(layer)?, KpcaKernel::default()),
+            Self::Fem => fem(capture.activations(layer)?, 2.0),
+            Self::Ablation => ablation_cam(&probe()?, layer),
+            Self::Recipro => recipro_cam(&probe()?, layer, ReciproMask::default()),
+            Self::Score => score_cam(&probe()?, layer, &ScoreCam::default()),
+            Self::Ss => ss_cam(&probe()?, layer, &SsCam::default()),
+            Self::Is => is_cam(&probe()?, layer, &IsCam::default()),
+            Self::Group => group_cam(&probe()?, layer, &GroupCam::default()),
+            Self::Rise => rise(&probe()?, &Rise::default()),
+            Self::Occlusion => occlusion_sensitivity(&probe()?, &OcclusionSensitivity::default()),
+        }
+    }
+}
+
+/// What a method may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Explained<'a> {
+    pub stages: &'a Stages<'a>,
+    /// One image.
+    pub input: &'a Tensor,
+    /// The network run on it.
+    pub capture: &'a Capture,
+    pub layer: &'a str,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gradient(method) => method.fmt(f),
+            other => f.write_str(
+                OTHERS
+                    .iter()
+                    .find(|(method, _)| method == other)
+                    .map_or("", |(_, name)| name),
+            ),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+        if let Some(method) = Self::all().find(|method| plain(&method.to_string()) == plain(name)) {
+            return Ok(method);
+        }
+        let known: Vec<String> = Self::all().map(|method| method.to_string()).collect();
+        bail!("there is no method `{name}`; there are: {}", known.join(", "))
+    }
+}

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use ndarray::{Array, ArrayView, Dimension};
 
 use crate::{Connectivity, MetricError};
@@ -40,7 +42,8 @@ impl<D: Dimension> Components<D> {
 /// [`MetricError::Components`] if there are more than `u32` can number.
 ///
 /// # Cost
-/// One pass that joins each voxel with its earlier neighbours (union-find), and one that numbers them.
+/// One pass that finds the runs of voxels along the last axis and joins each with those it touches in earlier
+/// rows (union-find), and one that writes the numbers.
 ///
 /// ```
 /// use ndarray::array;
@@ -57,41 +60,42 @@ pub fn components<D: Dimension>(
     connectivity: Connectivity,
 ) -> Result<Components<D>, MetricError> {
     let shape = mask.shape().to_vec();
-    let neighbours = earlier_neighbours(&shape, connectivity);
     let mut labels = Array::<u32, D>::zeros(mask.raw_dim());
-    let Some(flat) = labels.as_slice_mut() else {
-        unreachable!("an array of our own is in standard order");
+    let width = shape.last().copied().unwrap_or(1);
+    if labels.is_empty() {
+        return Ok(Components {
+            labels,
+            sizes: Vec::new(),
+        });
+    }
+    let standard = mask.as_standard_layout();
+    let (Some(mask), Some(flat)) = (standard.as_slice(), labels.as_slice_mut()) else {
+        unreachable!("both are in standard order");
     };
-    // The smallest number that a provisional number is joined with; 0 is the background.
-    let mut parents: Vec<u32> = vec![0];
-    let mut index = vec![0_usize; shape.len()];
-    for (position, &inside) in mask.iter().enumerate() {
-        if inside {
-            let mut own = 0;
-            for (steps, back) in &neighbours {
-                let there = steps.iter().zip(&index).zip(&shape).all(|((&step, &at), &length)| {
-                    let at = at as isize + step;
-                    at >= 0 && (at as usize) < length
-                });
-                if !there || flat[position - back] == 0 {
-                    continue;
-                }
-                let other = root(&mut parents, flat[position - back]);
-                if own == 0 {
-                    own = other;
-                } else if own != other {
-                    let (low, high) = (own.min(other), own.max(other));
-                    parents[high as usize] = low;
-                    own = low;
+    let rows = &shape[..shape.len().saturating_sub(1)];
+    let neighbours = earlier_rows(rows, connectivity);
+    let mut runs: Vec<Run> = Vec::new();
+    // Where the runs of each row start, and those of the last row end.
+    let mut starts = vec![0];
+    let mut index = vec![0_usize; rows.len()];
+    for (row, voxels) in mask.chunks_exact(width).enumerate() {
+        find_runs(voxels, &mut runs)?;
+        let own = starts[row]..runs.len();
+        starts.push(runs.len());
+        if !own.is_empty() {
+            for (steps, back, reach) in &neighbours {
+                let inside = steps
+                    .iter()
+                    .zip(&index)
+                    .zip(rows)
+                    .all(|((&step, &at), &length)| at.checked_add_signed(step).is_some_and(|at| at < length));
+                if inside {
+                    let other = starts[row - back]..starts[row - back + 1];
+                    join_rows(&mut runs, own.clone(), other, *reach);
                 }
             }
-            if own == 0 {
-                own = u32::try_from(parents.len()).map_err(|_| MetricError::Components { most: u32::MAX })?;
-                parents.push(own);
-            }
-            flat[position] = own;
         }
-        for (at, &length) in index.iter_mut().zip(&shape).rev() {
+        for (at, &length) in index.iter_mut().zip(rows).rev() {
             *at += 1;
             if *at < length {
                 break;
@@ -99,26 +103,75 @@ pub fn components<D: Dimension>(
             *at = 0;
         }
     }
-    let mut numbers = vec![0_u32; parents.len()];
+
+    let mut numbers = vec![0_u32; runs.len()];
     let mut sizes = Vec::new();
-    for label in flat.iter_mut().filter(|label| **label > 0) {
-        let root = root(&mut parents, *label) as usize;
-        if numbers[root] == 0 {
-            sizes.push(0);
-            numbers[root] = sizes.len() as u32;
+    for (row, voxels) in flat.chunks_exact_mut(width).enumerate() {
+        for run in starts[row]..starts[row + 1] {
+            let root = root(&mut runs, run as u32) as usize;
+            if numbers[root] == 0 {
+                sizes.push(0);
+                numbers[root] = sizes.len() as u32;
+            }
+            let (from, to) = (runs[run].from, runs[run].to);
+            voxels[from..to].fill(numbers[root]);
+            sizes[numbers[root] as usize - 1] += to - from;
         }
-        *label = numbers[root];
-        sizes[*label as usize - 1] += 1;
     }
     Ok(Components { labels, sizes })
 }
 
-/// The neighbours that come before a voxel: their steps along the axes, and how many voxels earlier.
-fn earlier_neighbours(shape: &[usize], connectivity: Connectivity) -> Vec<(Vec<isize>, usize)> {
+/// Voxels of the mask one after the other along the last axis.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    from: usize,
+    to: usize,
+    /// An earlier run that this one hangs together with, or the run itself.
+    parent: u32,
+}
+
+fn find_runs(voxels: &[bool], runs: &mut Vec<Run>) -> Result<(), MetricError> {
+    let mut at = 0;
+    while let Some(skip) = voxels[at..].iter().position(|&inside| inside) {
+        let from = at + skip;
+        let length = voxels[from..].iter().position(|&inside| !inside);
+        let to = length.map_or(voxels.len(), |length| from + length);
+        let parent = u32::try_from(runs.len()).map_err(|_| MetricError::Components { most: u32::MAX })?;
+        runs.push(Run { from, to, parent });
+        at = to;
+    }
+    Ok(())
+}
+
+/// Joins the runs of a row with those of another that they touch, where ends may be `reach` apart.
+fn join_rows(runs: &mut [Run], own: Range<usize>, other: Range<usize>, reach: usize) {
+    let (mut left, mut right) = (own.start, other.start);
+    while left < own.end && right < other.end {
+        let (a, b) = (runs[left], runs[right]);
+        if a.from < b.to + reach && b.from < a.to + reach {
+            let (a, b) = (root(runs, left as u32), root(runs, right as u32));
+            runs[a.max(b) as usize].parent = a.min(b);
+        }
+        // The one that ends first touches nothing further on.
+        if a.to < b.to {
+            left += 1;
+        } else {
+            right += 1;
+        }
+    }
+}
+
+/// The rows that come before a row and hold neighbours: their steps along the axes, how many rows earlier
+/// they are, and how far neighbours may be apart along the row.
+fn earlier_rows(rows: &[usize], connectivity: Connectivity) -> Vec<(Vec<isize>, usize, usize)> {
+    let rank = match connectivity {
+        Connectivity::Corners => rows.len() + 1,
+        Connectivity::Faces | Connectivity::Edges => connectivity.rank(),
+    };
     let mut neighbours = Vec::new();
-    for code in 0..3_usize.pow(shape.len() as u32) {
+    for code in 0..3_usize.pow(rows.len() as u32) {
         let mut rest = code;
-        let mut steps = vec![0_isize; shape.len()];
+        let mut steps = vec![0_isize; rows.len()];
         for step in steps.iter_mut().rev() {
             *step = (rest % 3) as isize - 1;
             rest /= 3;
@@ -126,21 +179,20 @@ fn earlier_neighbours(shape: &[usize], connectivity: Connectivity) -> Vec<(Vec<i
         let differ = steps.iter().filter(|&&step| step != 0).count();
         let before = steps
             .iter()
-            .zip(shape)
+            .zip(rows)
             .fold(0, |at, (&step, &length)| at * length as isize + step);
-        let first = steps.iter().find(|&&step| step != 0);
-        if first == Some(&-1) && (differ <= connectivity.rank() || connectivity == Connectivity::Corners) {
-            neighbours.push((steps, before.unsigned_abs()));
+        if steps.iter().find(|&&step| step != 0) == Some(&-1) && differ <= rank {
+            neighbours.push((steps, before.unsigned_abs(), usize::from(differ < rank)));
         }
     }
     neighbours
 }
 
-fn root(parents: &mut [u32], mut label: u32) -> u32 {
-    while parents[label as usize] != label {
-        let above = parents[parents[label as usize] as usize];
-        parents[label as usize] = above;
-        label = above;
+fn root(runs: &mut [Run], mut run: u32) -> u32 {
+    while runs[run as usize].parent != run {
+        let above = runs[runs[run as usize].parent as usize].parent;
+        runs[run as usize].parent = above;
+        run = above;
     }
-    label
+    run
 }

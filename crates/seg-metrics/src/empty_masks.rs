@@ -47,7 +47,7 @@ pub enum EmptyScore {
 /// |---|---|---|---|---|
 /// | [`EmptyMasks::default`] | NaN | worst | worst | MONAI scores Hausdorff distances and surface Dice; surface-distance scores Dice and surface Dice |
 /// | [`EmptyMasks::monai`] | NaN | NaN | worst | MONAI scores Dice |
-/// | [`EmptyMasks::medpy`] | best | worst | worst | MedPy scores Dice; MONAI with `ignore_empty=False` |
+/// | [`EmptyMasks::medpy`] | best | worst | worst | MedPy scores IoU; MONAI scores Dice with `ignore_empty=False` |
 /// | [`EmptyMasks::surface_distance`] | worst | worst | worst | surface-distance scores Hausdorff distances |
 /// | [`EmptyMasks::nan`] | NaN | NaN | NaN | MONAI scores percentiles of Hausdorff distances |
 /// | [`EmptyMasks::error`] | error | error | error | MedPy scores surface distances |
@@ -103,7 +103,8 @@ impl EmptyMasks {
         }
     }
 
-    /// As MedPy 0.5 scores Dice: 1 if both are empty, 0 if one is.
+    /// As MedPy 0.5 scores IoU, and means to score Dice: 1 if both are empty, 0 if one is. (With numpy 2 the
+    /// division by zero that its `dc` waits for is NaN instead of an error.)
     ///
     /// ```
     /// # use seg_metrics::{Confusion, EmptyMasks};

@@ -249,6 +249,40 @@ def lesions(prediction, truth):
     return {"detection": [found, counts[1] - found, right, counts[0] - right], "panoptic": [sq, rq, pq]}
 
 
+def empties(prediction, truth):
+    """What each library answers where a mask is empty; "error" where it raises one."""
+
+    def asked(function):
+        try:
+            value = float(function())
+        except RuntimeError:
+            return "error"
+        return "nan" if np.isnan(value) else "inf" if np.isinf(value) else value
+
+    one_hot = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, truth)]
+    spacing = (1.0,) * truth.ndim
+    surfaces = surface_distance.compute_surface_distances(truth, prediction, spacing)
+    return {
+        "monai_dice": asked(lambda: monai.metrics.compute_dice(*one_hot)),
+        "monai_dice_all": asked(lambda: monai.metrics.compute_dice(*one_hot, ignore_empty=False)),
+        "monai_hausdorff": asked(lambda: monai.metrics.compute_hausdorff_distance(*one_hot, True, spacing=spacing)),
+        "monai_hd95": asked(
+            lambda: monai.metrics.compute_hausdorff_distance(*one_hot, True, percentile=95, spacing=spacing)
+        ),
+        "monai_surface_dice": asked(
+            lambda: monai.metrics.compute_surface_dice(*one_hot, [1.0], True, spacing=spacing)
+        ),
+        # Not `dc`: it relies on an error that numpy 2 integers do not raise, and answers NaN instead of its 1.
+        "medpy_iou": asked(lambda: medpy.jc(prediction, truth)),
+        "medpy_hausdorff": asked(lambda: medpy.hd(prediction, truth)),
+        "surface_distance_dice": asked(lambda: surface_distance.compute_dice_coefficient(truth, prediction)),
+        "surface_distance_hausdorff": asked(lambda: surface_distance.compute_robust_hausdorff(surfaces, 95)),
+        "surface_distance_surface_dice": asked(
+            lambda: surface_distance.compute_surface_dice_at_tolerance(surfaces, 1.0)
+        ),
+    }
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
@@ -262,6 +296,8 @@ for number in range(CASES):
     prediction, truth, spacing = pair(number)
     case = {"overlap": overlap(prediction, truth)}
     case["components"] = [int(ndimage.label(truth, ndimage.generate_binary_structure(truth.ndim, r))[1]) for r in (1, 2, 3)]
+    if not (prediction.any() and truth.any()):
+        case["empty"] = empties(prediction, truth)
     if prediction.any() and truth.any():
         case["surface"], tied = surface(prediction, truth, spacing)
         ties += tied

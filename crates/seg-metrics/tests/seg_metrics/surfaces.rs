@@ -4,8 +4,8 @@ use approx::assert_relative_eq;
 use ndarray::{Array2, Array3, ArrayD, ArrayViewD, Axis, s};
 use proptest::prelude::*;
 use seg_metrics::{
-    Connectivity, Direction, EmptyMasks, EmptySide, HausdorffPercentile, MetricError, SurfaceDice, SurfaceDistances,
-    boundary_iou, components, distance_transform,
+    Confusion, Connectivity, Direction, EmptyMasks, EmptySide, HausdorffPercentile, MetricError, SurfaceDice,
+    SurfaceDistances, boundary_iou, components, distance_transform,
 };
 use serde_json::Value;
 
@@ -288,6 +288,37 @@ proptest! {
         prop_assert_eq!(&measure(prediction.slice(part), turned.t().slice_move(part)), &plain);
     }
 
+    /// Labels and their order by filling from voxel to voxel.
+    #[test]
+    fn components_are_those_of_the_plain_filling((mask, other) in masks((3, 5, 8))) {
+        let turned = other.t().as_standard_layout().into_owned();
+        for mask in [mask.view(), mask.slice(s![..;-1, .., ..;2]), turned.t()] {
+            for (rank, connectivity) in (1..).zip(CONNECTIVITIES) {
+                let mut labels = Array3::<u32>::zeros(mask.dim());
+                let mut count = 0;
+                for (start, _) in mask.indexed_iter().filter(|(_, inside)| **inside) {
+                    if labels[start] > 0 {
+                        continue;
+                    }
+                    count += 1;
+                    let mut reached = vec![start];
+                    while let Some((z, y, x)) = reached.pop() {
+                        labels[(z, y, x)] = count;
+                        for (next, _) in mask.indexed_iter().filter(|(_, inside)| **inside) {
+                            let steps = [next.0.abs_diff(z), next.1.abs_diff(y), next.2.abs_diff(x)];
+                            let near = steps.iter().all(|&step| step <= 1) && steps.iter().sum::<usize>() <= rank;
+                            if near && labels[next] == 0 {
+                                reached.push(next);
+                            }
+                        }
+                    }
+                }
+                let found = components(mask, connectivity).unwrap();
+                prop_assert_eq!(found.labels(), labels);
+            }
+        }
+    }
+
     /// A plane of a volume alone, and the same as a picture.
     #[test]
     fn a_transform_is_that_of_the_plain_search((mask, _) in masks((3, 4, 40)), squash in 0_usize..3) {
@@ -329,9 +360,54 @@ fn one_thread_finds_what_many_find() {
     assert_eq!(on(1), on(5));
 }
 
-/// What MONAI 1.6, MedPy 0.5 and surface-distance 0.1 answer where a mask is empty, seen by running them.
+/// Each preset answers what its library answers where a mask is empty.
 #[test]
-fn empty_masks_score_as_in_the_libraries() {
+fn presets_are_those_of_the_libraries() {
+    let mut compared = 0;
+    for (number, golden) in goldens().iter().enumerate() {
+        let Value::Object(golden) = &golden["empty"] else {
+            continue;
+        };
+        let pair = pair(number);
+        let confusion = Confusion::from_masks(pair.prediction.view(), pair.truth.view()).unwrap();
+        let surfaces = distances(&pair, Connectivity::Faces);
+        let hd95 = |definition, empty| surfaces.hausdorff_percentile(95.0, definition, empty);
+        let surface_dice = |counts| surfaces.surface_dice(1.0, counts, EmptyMasks::default());
+        for (name, value) in [
+            ("monai_dice", confusion.dice(EmptyMasks::monai())),
+            ("monai_dice_all", confusion.dice(EmptyMasks::medpy())),
+            ("monai_hausdorff", surfaces.hausdorff(EmptyMasks::default())),
+            (
+                "monai_hd95",
+                hd95(HausdorffPercentile::MaxOfDirected, EmptyMasks::nan()),
+            ),
+            ("monai_surface_dice", surface_dice(SurfaceDice::BoundaryVoxels)),
+            ("medpy_iou", confusion.iou(EmptyMasks::medpy())),
+            ("medpy_hausdorff", surfaces.hausdorff(EmptyMasks::error())),
+            ("surface_distance_dice", confusion.dice(EmptyMasks::default())),
+            (
+                "surface_distance_hausdorff",
+                hd95(HausdorffPercentile::SurfaceElements, EmptyMasks::surface_distance()),
+            ),
+            (
+                "surface_distance_surface_dice",
+                surface_dice(SurfaceDice::SurfaceElements),
+            ),
+        ] {
+            let same = match (&golden[name], value) {
+                (Value::String(answer), Ok(value)) => *answer == value.to_string().to_lowercase(),
+                (Value::String(answer), Err(_)) => answer == "error",
+                (answer, value) => answer.as_f64() == value.ok(),
+            };
+            assert!(same, "pair {number}, {name}: not {}", golden[name]);
+            compared += 1;
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
+
+#[test]
+fn one_policy_serves_overlaps_and_distances() {
     let (none, some) = (Array2::from_elem((3, 4), false), Array2::from_elem((3, 4), true));
     let measure = |prediction: &Array2<bool>, truth: &Array2<bool>| {
         SurfaceDistances::new(prediction.view(), truth.view(), &[1.0, 1.0], Connectivity::Faces).unwrap()

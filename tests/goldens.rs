@@ -3,6 +3,8 @@
 
 #[path = "goldens/formula.rs"]
 mod formula;
+#[path = "goldens/methods.rs"]
+mod methods;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -77,23 +77,30 @@ NETWORKS = {
     "squeezenet1_0": (torchvision.models.squeezenet1_0, ["features.7", "features.12", "classifier.2"]),
     "resnet18": (torchvision.models.resnet18, ["layer2.1", "layer4.1"]),
 }
-for name, (build, layers) in NETWORKS.items():
-    network = build(weights=None)
-    state = network.state_dict()
-    for key, value in state.items():
-        if not key.endswith("num_batches_tracked"):
-            value.copy_(parameter(key, tuple(value.shape)))
-    network.eval()
-    for height, width in ((64, 64), (96, 80)):
-        images = torch.from_numpy(uniform("input", (2, 3, height, width)).astype(np.float32))
-        with torch.no_grad():
-            second_class = int(network(images)[1].topk(5).indices[4])
-        write(f"{name}-{height}x{width}", network, images, layers, second_class)
 
-if len(sys.argv) > 1:
-    network = torchvision.models.squeezenet1_0(weights=None)
-    network.load_state_dict(load_file(Path(sys.argv[1]) / "squeezenet1_0-imagenet.safetensors"))
-    images = torch.from_numpy(((uniform("input", (2, 3, 224, 224)) + 1) / 2).astype(np.float32))
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    write("squeezenet1_0-imagenet-224x224", network, (images - mean) / std, ["features.12"], 281)
+
+def main():
+    for name, (build, layers) in NETWORKS.items():
+        network = build(weights=None)
+        state = network.state_dict()
+        for key, value in state.items():
+            if not key.endswith("num_batches_tracked"):
+                value.copy_(parameter(key, tuple(value.shape)))
+        network.eval()
+        for height, width in ((64, 64), (96, 80)):
+            images = torch.from_numpy(uniform("input", (2, 3, height, width)).astype(np.float32))
+            with torch.no_grad():
+                second_class = int(network(images)[1].topk(5).indices[4])
+            write(f"{name}-{height}x{width}", network, images, layers, second_class)
+
+    if len(sys.argv) > 1:
+        network = torchvision.models.squeezenet1_0(weights=None)
+        network.load_state_dict(load_file(Path(sys.argv[1]) / "squeezenet1_0-imagenet.safetensors"))
+        images = torch.from_numpy(((uniform("input", (2, 3, 224, 224)) + 1) / 2).astype(np.float32))
+        mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+        std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        write("squeezenet1_0-imagenet-224x224", network, (images - mean) / std, ["features.12"], 281)
+
+
+if __name__ == "__main__":
+    main()

@@ -279,8 +279,9 @@ def activation_methods(out, net, layer, images, targets):
     out[f"maps.fem.{layer}"] = OnTheGrid(pgc.FEM, net, layer)(images, logits)
 
 
-def perturbation_methods(out, net, layer, images, targets, rest):
-    """`rest` is the network from the layer's output on."""
+def perturbation_methods(out, net, layer, images, targets, rest, groups=3, radius=2, deviation=1.5, variants=True):
+    """`rest` is the network from the layer's output on; `groups`, `radius` and `deviation` are for Group-CAM. Without
+    `variants`, some of what takes a large network long is left out."""
     logits = [ClassifierOutputTarget(target) for target in targets]
     volume = images.ndim == 5
     at = At(net, layer, images, targets)
@@ -295,7 +296,8 @@ def perturbation_methods(out, net, layer, images, targets, rest):
 
     @torch.no_grad()
     def score(sample, pictures):
-        return net(pictures.float())[:, targets[sample]].double()
+        outputs = torch.cat([net(some.float()) for some in pictures.split(16)])
+        return outputs[:, targets[sample]].double()
 
     # Desai & Ramaswamy: the share of the score that is lost with the channel.
     weights = torch.stack([
@@ -317,23 +319,25 @@ def perturbation_methods(out, net, layer, images, targets, rest):
     weights = torch.stack([score(n, images[n:n + 1] * masks[n][:, None]) for n in range(len(images))]).softmax(1)
     out[f"maps.score_cam.{layer}"] = normalised(per_channel(weights, at.a))
     if not volume:  # where pytorch-grad-cam fails
-        out[f"maps.score_cam_aligned_corners.{layer}"] = OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits)
+        if variants:
+            out[f"maps.score_cam_aligned_corners.{layer}"] = OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits)
         theirs = torch.nn.UpsamplingBilinear2d
         torch.nn.UpsamplingBilinear2d = HalfPixelUpsampling
         same(OnTheGrid(pgc.ScoreCAM, net, layer)(images, logits), out[f"maps.score_cam.{layer}"], 1e-4)
         torch.nn.UpsamplingBilinear2d = theirs
-    out[f"maps.score_cam_normalised_first.{layer}"] = torch_cam(torchcam.ScoreCAM, net, layer, images, targets)
-    # Each step's factor is the sum of the steps so far, as torch-cam reads the paper.
-    out[f"maps.is_cam.{layer}"] = torch_cam(torchcam.ISCAM, net, layer, images, targets, num_samples=4)
+    if variants:
+        out[f"maps.score_cam_normalised_first.{layer}"] = torch_cam(torchcam.ScoreCAM, net, layer, images, targets)
+        # Each step's factor is the sum of the steps so far, as torch-cam reads the paper.
+        out[f"maps.is_cam.{layer}"] = torch_cam(torchcam.ISCAM, net, layer, images, targets, num_samples=4)
 
-    # Zhang et al., as their code has it: three groups, of each map what is above its 70th percentile; the image blurred by
-    # five pixels. Of the logit, where the authors take the gradient of the logit and scores of the probability.
-    kernel = torch.exp(-0.5 * (torch.arange(-2, 3, dtype=torch.double) / 1.5) ** 2)
-    blurred = F.pad(images.double(), [2, 2] * len(size), mode="reflect")
+    # Zhang et al., as their code has it: of each group's map what is above its 70th percentile; the image blurred. Of the
+    # logit, where the authors take the gradient of the logit and scores of the probability.
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.double) / deviation) ** 2)
+    blurred = F.pad(images.double(), [radius, radius] * len(size), mode="reflect")
     for axis in range(2, images.ndim):
-        blurred = blurred.unfold(axis, 5, 1) @ (kernel / kernel.sum())
+        blurred = blurred.unfold(axis, len(kernel), 1) @ (kernel / kernel.sum())
     maps = torch.zeros(len(images), *size, dtype=torch.double)
-    for group in (at.g.mean(at.space, keepdim=True) * at.a).chunk(3, 1):
+    for group in (at.g.mean(at.space, keepdim=True) * at.a).chunk(groups, 1):
         for n, plane in enumerate(group.sum(1).relu()):
             plane = torch.where(plane > np.percentile(plane.numpy(), 70), plane, 0)
             mask = upsampled(plane[None, None], size)[0, 0]

@@ -289,6 +289,12 @@ fn alexnet() {
 }
 
 #[test]
+fn vgg() {
+    use Architecture::{Vgg11, Vgg11Bn, Vgg13, Vgg13Bn, Vgg16, Vgg16Bn, Vgg19, Vgg19Bn};
+    family("vgg", &[Vgg11, Vgg11Bn, Vgg13, Vgg13Bn, Vgg16, Vgg16Bn, Vgg19, Vgg19Bn]);
+}
+
+#[test]
 fn squeezenet() {
     family(
         "squeezenet",

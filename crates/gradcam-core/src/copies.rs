@@ -97,6 +97,8 @@ impl Copies<'_> {
             write(&rows, replacement, &copies)?;
             let version = rows.f_internal_version()?;
             let outputs = chunk.run(&rows)?;
+            // Before the copies are made whole again: the outputs may be a view of them.
+            read(&outputs)?;
             // libtorch counts what is written to a tensor's memory.
             chunk.pristine = if rows.f_internal_version()? == version {
                 write(&rows, original, &copies)?;
@@ -104,7 +106,6 @@ impl Copies<'_> {
             } else {
                 0
             };
-            read(&outputs)?;
             start = copies.end;
         }
         Ok(())

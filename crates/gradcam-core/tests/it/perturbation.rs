@@ -212,6 +212,52 @@ fn ablation_takes_other_values() {
     ));
 }
 
+/// After such a stage the logits lie in the memory of the copies.
+#[test]
+fn outputs_may_be_views_of_the_copies() {
+    let stages = Stages::new(vec![
+        Stage::new("image", |x| x.f_relu()),
+        Stage::new("flatten", |x| x.f_flatten(1, -1)),
+    ])
+    .unwrap();
+    // The logit of class 5 is the second channel's second place.
+    let image = Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6., 7., 8.]).view([1, 2, 2, 2]);
+    let probe = Probe::new(&stages, &image, &[Target::Class(5)]).unwrap();
+    let expected = image.narrow(1, 1, 1).squeeze_dim(1) * 6.0;
+    assert_eq!(*ablation_cam(&probe, "image").unwrap().tensor(), expected);
+    let maps = recipro_cam(&probe, "image", ReciproMask::Single).unwrap();
+    assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1)).unwrap(), [0., 6., 0., 0.]);
+}
+
+/// The network sees the upper left quarter only.
+#[test]
+fn a_network_that_sees_one_corner_lights_that_corner() {
+    let mask = Tensor::zeros([1, 1, 16, 16], (Kind::Float, Device::Cpu));
+    let _ = mask.narrow(2, 0, 8).narrow(3, 0, 8).fill_(1.0);
+    let stages = Stages::new(vec![
+        Stage::new("seen", move |x| x.f_mul(&mask)),
+        Stage::new("mean", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+    ])
+    .unwrap();
+    let image = normal(&[1, 3, 16, 16], 30).abs() + 0.5;
+    let probe = Probe::new(&stages, &image, &[Target::Class(1)]).unwrap();
+    // Before a mean over space the channels' means change nothing, and grey windows raise the score as often.
+    let even = ["ablation_cam_mean", "occlusion_sensitivity"];
+    for (name, method) in METHODS.into_iter().filter(|(name, _)| !even.contains(name)) {
+        let heat = method(&probe, "seen").unwrap().heatmaps(&[16, 16]).unwrap();
+        let corner = heat.tensor().narrow(1, 0, 8).narrow(2, 0, 8);
+        let far = heat.tensor().narrow(1, 11, 5).narrow(2, 11, 5);
+        assert_eq!(corner.max().double_value(&[]), 1.0, "{name}");
+        let mean = |part: &Tensor| part.mean(Kind::Double).double_value(&[]);
+        assert!(
+            mean(&corner) > mean(&far) + 0.2,
+            "{name}: {} {}",
+            mean(&corner),
+            mean(&far)
+        );
+    }
+}
+
 /// The paper's division by a negative score would turn the heatmap upside down.
 #[test]
 fn evidence_is_positive_whatever_the_sign_of_the_score() {

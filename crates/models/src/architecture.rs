@@ -6,12 +6,17 @@ use tch::TchError;
 use crate::architectures::convnext::{self, ConvNextConfig};
 use crate::architectures::densenet::{self, DenseNetConfig};
 use crate::architectures::efficientnet::{self, EfficientNetConfig};
+use crate::architectures::keras_densenet::{self, KerasDenseNetConfig};
+use crate::architectures::keras_nasnet::{self, NasNetConfig};
+use crate::architectures::keras_resnet_v2::{self, ResNetV2Config};
 use crate::architectures::mobilenet_v3::{self, MobileNetV3Config};
 use crate::architectures::regnet::{self, RegNetConfig};
 use crate::architectures::resnet::{self, ResNetConfig};
+use crate::architectures::resnet_3d::{self, ResNet3dConfig};
 use crate::architectures::squeezenet::{self, SqueezeNetConfig};
 use crate::architectures::vgg::{self, VggConfig};
 use crate::architectures::{alexnet, googlenet, mobilenet_v2};
+use crate::architectures::{basic_unet, keras, keras_inception_v3, keras_mobilenet_v2, keras_xception};
 use crate::error::ModelError;
 use crate::input::InputSpec;
 use crate::scope::Scope;
@@ -42,6 +47,15 @@ pub(crate) struct Blueprint {
     pub(crate) stages: Stages,
 }
 
+/// What a network's logits are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Classes of the whole image, `[N, classes]`.
+    Image,
+    /// Classes of every pixel or voxel, `[N, classes, …]` with the input's extents.
+    Pixels,
+}
+
 /// From a scope of variables to the row of stages.
 pub(crate) type Stages = fn(&Scope<'_>, &Settings) -> Result<Vec<Stage>, TchError>;
 
@@ -61,6 +75,34 @@ impl Blueprint {
     fn with_input(mut self, input: InputSpec) -> Self {
         self.input = input;
         self
+    }
+
+    /// One of Keras's applications, whose images go from −1 to 1.
+    fn keras(name: &'static str, size: i64, least: i64, stages: Stages) -> Self {
+        Self {
+            name,
+            head: keras::HEAD,
+            input: InputSpec::symmetric(3).with_size(size),
+            axes: 2,
+            least,
+            stages,
+        }
+    }
+
+    /// A network of volumes with one channel from 0 to 1.
+    fn volumes(name: &'static str, head: &'static str, least: i64, stages: Stages) -> Self {
+        Self {
+            name,
+            head,
+            input: InputSpec {
+                size: 96,
+                mean: vec![0.0],
+                std: vec![1.0],
+            },
+            axes: 3,
+            least,
+            stages,
+        }
     }
 }
 
@@ -217,10 +259,49 @@ architectures! {
     ConvNextSmall => Blueprint::imagenet("convnext_small", convnext::HEAD, 32, |scope, settings| {
         convnext::stages(scope, settings, &ConvNextConfig::small())
     }),
+    /// `keras_xception`, [arXiv:1610.02357](https://arxiv.org/abs/1610.02357).
+    KerasXception => Blueprint::keras("keras_xception", 299, 71, keras_xception::stages),
+    /// `keras_inception_v3`, [arXiv:1512.00567](https://arxiv.org/abs/1512.00567).
+    KerasInceptionV3 => Blueprint::keras("keras_inception_v3", 299, 75, keras_inception_v3::stages),
+    /// `keras_densenet121`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
+    KerasDenseNet121 => Blueprint::imagenet("keras_densenet121", keras::HEAD, 32, |scope, settings| {
+        keras_densenet::stages(scope, settings, &KerasDenseNetConfig::densenet121())
+    }),
+    /// `keras_resnet50_v2`, [arXiv:1603.05027](https://arxiv.org/abs/1603.05027).
+    KerasResNet50V2 => Blueprint::keras("keras_resnet50_v2", 224, 32, |scope, settings| {
+        keras_resnet_v2::stages(scope, settings, &ResNetV2Config::resnet50_v2())
+    }),
+    /// `keras_nasnet_mobile`, [arXiv:1707.07012](https://arxiv.org/abs/1707.07012).
+    KerasNasNetMobile => Blueprint::keras("keras_nasnet_mobile", 224, 32, |scope, settings| {
+        keras_nasnet::stages(scope, settings, &NasNetConfig::mobile())
+    }),
+    /// `keras_mobilenet_v2`, [arXiv:1801.04381](https://arxiv.org/abs/1801.04381).
+    KerasMobileNetV2 => Blueprint::keras("keras_mobilenet_v2", 224, 32, keras_mobilenet_v2::stages),
+    /// `resnet10_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
+    ResNet10_3d => Blueprint::volumes("resnet10_3d", resnet_3d::HEAD, 1, |scope, settings| {
+        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet10())
+    }),
+    /// `resnet18_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
+    ResNet18_3d => Blueprint::volumes("resnet18_3d", resnet_3d::HEAD, 1, |scope, settings| {
+        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet18())
+    }),
+    /// `resnet34_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
+    ResNet34_3d => Blueprint::volumes("resnet34_3d", resnet_3d::HEAD, 1, |scope, settings| {
+        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet34())
+    }),
+    /// `resnet50_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
+    ResNet50_3d => Blueprint::volumes("resnet50_3d", resnet_3d::HEAD, 1, |scope, settings| {
+        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet50())
+    }),
+    /// `basic_unet_2d`, a segmentation instead of a class, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
+    BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, basic_unet::stages::<2>),
+    /// `basic_unet_3d` over volumes, a segmentation instead of a class,
+    /// [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
+    BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, basic_unet::stages::<3>),
 }
 
 impl Architecture {
-    /// torchvision's name.
+    /// torchvision's name; Keras's behind `keras_`; MONAI's before the axes.
     pub fn name(self) -> &'static str {
         self.blueprint().name
     }
@@ -233,6 +314,21 @@ impl Architecture {
     /// The input of the published weights.
     pub fn input(self) -> InputSpec {
         self.blueprint().input
+    }
+
+    /// What the logits are of.
+    ///
+    /// ```
+    /// use models::{Architecture, Output};
+    ///
+    /// assert_eq!(Architecture::KerasXception.output(), Output::Image);
+    /// assert_eq!(Architecture::BasicUNet3d.output(), Output::Pixels);
+    /// ```
+    pub fn output(self) -> Output {
+        match self {
+            Self::BasicUNet2d | Self::BasicUNet3d => Output::Pixels,
+            _ => Output::Image,
+        }
     }
 
     /// How many axes of space the network looks at: 2 for images `[N, C, H, W]`, 3 for volumes `[N, C, D, H, W]`.

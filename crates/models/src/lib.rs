@@ -3,7 +3,8 @@
 //! A [`Network`] is a row of named [`Stage`]s from the image batch to the logits. A stage is a name
 //! and a function from tensor to tensor, so any part of the row can be run alone: that is all a
 //! heatmap method needs, and tch has no hooks to offer. Variables carry torchvision's key names
-//! (`features.3.squeeze.weight`, `layer1.0.bn2.running_mean`), so exported weights load by name.
+//! (`features.3.squeeze.weight`, `layer1.0.bn2.running_mean`), or Keras's or MONAI's for the networks that follow these,
+//! so exported weights load by name.
 //!
 //! ```
 //! use models::{Architecture, NetworkConfig};
@@ -21,7 +22,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `network.rs` | [`Network`], [`NetworkConfig`] |
-//! | `architecture.rs` | [`Architecture`]: every network by name |
+//! | `architecture.rs` | [`Architecture`]: every network by name; [`Output`] |
 //! | `architectures/` | one family of networks a file |
 //! | `layers/` | one layer a file |
 //! | `scope.rs` | where layers get their variables: fresh, or another network's prepared for inference |
@@ -59,7 +60,7 @@ mod state_dict;
 mod torch_script;
 mod weights;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Output};
 pub use description::{Description, StageDescription};
 pub use device::DeviceChoice;
 pub use error::{Mismatches, ModelError};

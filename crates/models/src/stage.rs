@@ -11,6 +11,7 @@ use crate::layers::{Layer, Pass, Sequence};
 pub struct Stage {
     name: String,
     prefixes: Vec<String>,
+    carried: i64,
     layer: Box<dyn Layer>,
 }
 
@@ -38,6 +39,7 @@ impl Stage {
         Self {
             prefixes: vec![name.clone()],
             name,
+            carried: 0,
             layer: Box::new(layer),
         }
     }
@@ -48,9 +50,46 @@ impl Stage {
         self
     }
 
-    /// The stage's name: torchvision's module path where torchvision has the module.
+    /// The stage's name: torchvision's or MONAI's module path, or the Keras layer whose output the stage gives.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// With this many channels at the end of the output that are no part of what the layer puts out, but carried on
+    /// for a later stage: for a network whose layers look at more than the output before.
+    pub fn carrying(mut self, channels: i64) -> Self {
+        self.carried = channels;
+        self
+    }
+
+    /// How many channels at the end of the output are carried on for a later stage.
+    pub fn carried(&self) -> i64 {
+        self.carried
+    }
+
+    /// The part of this stage's output, or of a gradient for it, that is the layer's own: all but the channels that
+    /// are [carried](Self::carried) on.
+    ///
+    /// ```
+    /// use models::Stage;
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let stage = Stage::new("cell", |x: &Tensor, _train| x.f_relu()).carrying(2);
+    /// let output = stage.forward(&Tensor::zeros([1, 5, 4, 4], (Kind::Float, Device::Cpu)))?;
+    /// assert_eq!(stage.own(&output)?.size(), [1, 3, 4, 4]);
+    /// # Ok::<(), tch::TchError>(())
+    /// ```
+    ///
+    /// # Shapes
+    /// `[N, C, …]` to `[N, C − carried, …]`.
+    ///
+    /// # Errors
+    /// libtorch's own, for a tensor of fewer channels.
+    pub fn own(&self, output: &Tensor) -> Result<Tensor, TchError> {
+        match self.carried {
+            0 => Ok(output.shallow_clone()),
+            carried => output.f_narrow(1, 0, output.size().get(1).copied().unwrap_or(0) - carried),
+        }
     }
 
     /// Whether the network's variable of this name belongs to this stage, as `layer1.0.bn2.weight` does to `layer1.0`.

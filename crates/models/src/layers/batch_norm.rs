@@ -3,6 +3,15 @@ use tch::{Kind, TchError, Tensor, nn};
 use super::{Layer, Pass};
 use crate::scope::Scope;
 
+/// Which variance of a batch goes into the running one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunningVariance {
+    /// Over n − 1, as torch has it.
+    Unbiased,
+    /// Over n, what the batch itself is divided by: Keras 3.
+    Biased,
+}
+
 /// Settings of a [`BatchNorm`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchNormConfig {
@@ -12,6 +21,7 @@ pub(crate) struct BatchNormConfig {
     epsilon: f64,
     /// Whether there is a `weight`; Keras leaves it out before a ReLU.
     scale: bool,
+    running_variance: RunningVariance,
 }
 
 impl Default for BatchNormConfig {
@@ -21,6 +31,7 @@ impl Default for BatchNormConfig {
             momentum: 0.1,
             epsilon: 1e-5,
             scale: true,
+            running_variance: RunningVariance::Unbiased,
         }
     }
 }
@@ -38,6 +49,11 @@ impl BatchNormConfig {
 
     pub(crate) fn without_scale(mut self) -> Self {
         self.scale = false;
+        self
+    }
+
+    pub(crate) fn with_running_variance(mut self, running_variance: RunningVariance) -> Self {
+        self.running_variance = running_variance;
         self
     }
 
@@ -109,16 +125,31 @@ impl Layer for BatchNorm {
                 "batch normalisation in training needs more than one value a channel, found {size:?}"
             )));
         }
-        x.f_batch_norm(
-            weight.as_ref(),
-            Some(bias),
-            Some(running_mean),
-            Some(running_var),
-            pass.train(),
-            config.momentum,
-            config.epsilon,
-            true,
-        )
+        let normalise = |running_var: &Tensor| {
+            x.f_batch_norm(
+                weight.as_ref(),
+                Some(bias),
+                Some(running_mean),
+                Some(running_var),
+                pass.train(),
+                config.momentum,
+                config.epsilon,
+                true,
+            )
+        };
+        if !pass.train() || config.running_variance == RunningVariance::Unbiased {
+            return normalise(running_var);
+        }
+        // On zeros, torch makes momentum · s² · n / (n − 1) of the batch's s².
+        let new = running_var.f_zeros_like()?;
+        let y = normalise(&new)?;
+        let count = x.numel() as f64 / bias.size()[0] as f64;
+        let new = new.f_mul_scalar((count - 1.0) / count)?;
+        let _ = running_var
+            .shallow_clone()
+            .f_mul_scalar_(1.0 - config.momentum)?
+            .f_add_(&new)?;
+        Ok(y)
     }
 }
 

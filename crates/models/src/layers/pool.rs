@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::{Layer, Pass};
+use super::{Layer, Padding, Pass};
 
 fn unsupported<T>(axes: usize) -> Result<T, TchError> {
     Err(TchError::Shape(format!("pooling is over 2 or 3 axes, not {axes}")))
@@ -11,7 +11,7 @@ fn unsupported<T>(axes: usize) -> Result<T, TchError> {
 pub(crate) struct MaxPool<const D: usize> {
     kernel: [i64; D],
     stride: [i64; D],
-    padding: [i64; D],
+    padding: Padding<D>,
     ceil: bool,
 }
 
@@ -20,13 +20,20 @@ impl<const D: usize> MaxPool<D> {
         Self {
             kernel: [kernel; D],
             stride: [stride; D],
-            padding: [0; D],
+            padding: Padding::Zeros([0; D]),
             ceil: false,
         }
     }
 
+    /// With this many places around that are never the largest.
     pub(crate) fn with_padding(mut self, padding: i64) -> Self {
-        self.padding = [padding; D];
+        self.padding = Padding::Zeros([padding; D]);
+        self
+    }
+
+    /// With as many of them as make the output ⌈input / stride⌉ long, the odd one at the far end: Keras's `same`.
+    pub(crate) fn with_same_padding(mut self) -> Self {
+        self.padding = Padding::Same;
         self
     }
 
@@ -43,8 +50,19 @@ impl<const D: usize> Layer for MaxPool<D> {
             kernel,
             stride,
             padding,
-            ceil,
+            mut ceil,
         } = *self;
+        let size = x.size();
+        let Some(size) = size.get(2..).filter(|size| size.len() == D) else {
+            return Err(TchError::Shape(format!(
+                "pooling over {D} axes takes [N, C] and {D} extents, found {size:?}"
+            )));
+        };
+        // Where there is one more at the far end, the last window hangs over the edge by one. It does so only where it
+        // must: an axis with as much on both sides has no room for another window.
+        let around = padding.around(size, kernel, stride, [1; D]);
+        ceil |= around.iter().any(|(before, after)| before != after);
+        let padding = around.map(|(before, _)| before);
         match D {
             2 => x.f_max_pool2d(kernel, stride, padding, [1; D], ceil),
             3 => x.f_max_pool3d(kernel, stride, padding, [1; D], ceil),
@@ -72,6 +90,18 @@ impl<const D: usize> AveragePool<D> {
             ceil: false,
             count_padding: true,
         }
+    }
+
+    /// With this many zeros around.
+    pub(crate) fn with_padding(mut self, padding: i64) -> Self {
+        self.padding = [padding; D];
+        self
+    }
+
+    /// The mean is over what lies inside only.
+    pub(crate) fn without_counted_padding(mut self) -> Self {
+        self.count_padding = false;
+        self
     }
 }
 

@@ -1,0 +1,128 @@
+//! U-Net over images and volumes: a segmentation instead of a class.
+//!
+//! Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015,
+//! [arXiv:1505.04597](https://arxiv.org/abs/1505.04597), in the form of Falk et al., "U-Net: deep learning for cell
+//! counting, detection, and morphometry", 2019,
+//! [doi:10.1038/s41592-018-0261-2](https://doi.org/10.1038/s41592-018-0261-2). Layout, variable names and initialisation
+//! are those of MONAI's `BasicUNet` with its defaults: 32 to 256 channels, instance norms, leaky ReLUs.
+//!
+//! Every level hands its output across to the way up. So there are three places only where one tensor holds all that
+//! is known, and three stages.
+
+use tch::{TchError, Tensor};
+
+use crate::architecture::Settings;
+use crate::layers::{Conv, ConvConfig, Init, InstanceNorm, Layer, MaxPool, Pass, TransposedConv};
+use crate::scope::Scope;
+use crate::stage::Stage;
+
+/// The layer that holds one output per class.
+pub(crate) const HEAD: &str = "final_conv";
+
+/// Channels of the levels, from the image's resolution down.
+const FEATURES: [i64; 5] = [32, 32, 64, 128, 256];
+
+/// Channels at the end of the way up.
+const LAST: i64 = 32;
+
+/// What a leaky ReLU leaves of negative numbers.
+const SLOPE: f64 = 0.1;
+
+/// Twice: 3×3 convolution with bias, instance norm, leaky ReLU.
+#[derive(Debug)]
+struct TwoConv<const D: usize>([(Conv<D>, InstanceNorm); 2]);
+
+impl<const D: usize> TwoConv<D> {
+    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self, TchError> {
+        let conv = |name: &str, inputs| {
+            let scope = scope / name;
+            let config = ConvConfig::new(inputs, outputs, 3)
+                .centred()
+                .with_bias(Init::TorchDefault);
+            Ok::<_, TchError>((
+                Conv::new(&(&scope / "conv"), config)?,
+                InstanceNorm::new(&(&scope / "adn.N"), outputs)?,
+            ))
+        };
+        Ok(Self([conv("conv_0", inputs)?, conv("conv_1", outputs)?]))
+    }
+}
+
+impl<const D: usize> Layer for TwoConv<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.0.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| {
+            let y = norm.forward(&conv.forward(&x, pass)?, pass)?;
+            // Torch's own leaky ReLU has another slope, which tch does not let one choose.
+            y.f_prelu(&Tensor::f_full([1], SLOPE, (y.kind(), y.device()))?)
+        })
+    }
+}
+
+/// What happens below a level, and what comes back up to it.
+#[derive(Debug)]
+struct Below<const D: usize> {
+    down: TwoConv<D>,
+    deeper: Option<Box<Below<D>>>,
+    up: TransposedConv<D>,
+    merge: TwoConv<D>,
+}
+
+impl<const D: usize> Below<D> {
+    /// Below `level`, and back.
+    fn new(scope: &Scope<'_>, level: usize) -> Result<Self, TchError> {
+        let (here, below) = (FEATURES[level], FEATURES[level + 1]);
+        let deeper = match level + 2 < FEATURES.len() {
+            true => Some(Box::new(Self::new(scope, level + 1)?)),
+            false => None,
+        };
+        let (up, outputs) = match level {
+            0 => (below, LAST),
+            _ => (below / 2, here),
+        };
+        let down = scope / format!("down_{}", level + 1);
+        let upcat = scope / format!("upcat_{}", level + 1);
+        Ok(Self {
+            down: TwoConv::new(&(&down / "convs"), here, below)?,
+            deeper,
+            up: TransposedConv::new(&(&upcat / "upsample.deconv"), below, up)?,
+            merge: TwoConv::new(&(&upcat / "convs"), here + up, outputs)?,
+        })
+    }
+}
+
+impl<const D: usize> Layer for Below<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let mut y = self.down.forward(&MaxPool::<D>::new(2, 2).forward(x, pass)?, pass)?;
+        if let Some(deeper) = &self.deeper {
+            y = deeper.forward(&y, pass)?;
+        }
+        let up = self.up.forward(&y, pass)?;
+        self.merge
+            .forward(&Tensor::f_cat(&[x, &like(up, &x.size())?], 1)?, pass)
+    }
+}
+
+/// One more of the last row where halving an odd extent lost one.
+fn like(up: Tensor, size: &[i64]) -> Result<Tensor, TchError> {
+    let found = up.size();
+    let missing: Vec<i64> = size.iter().zip(&found).skip(2).map(|(to, from)| to - from).collect();
+    if missing.iter().all(|&rows| rows == 0) {
+        return Ok(up);
+    }
+    let padding: Vec<i64> = missing.iter().rev().flat_map(|&rows| [0, rows]).collect();
+    up.f_pad(padding, "replicate", None)
+}
+
+/// `conv_0`, `upcat_1` (all below the image's resolution and back), `final_conv`: logits `[N, classes, …]` of every
+/// pixel.
+pub(crate) fn stages<const D: usize>(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
+    let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, FEATURES[0])?;
+    let below = Below::<D>::new(scope, 0)?;
+    let last = ConvConfig::<D>::new(LAST, settings.classes, 1).with_bias(Init::TorchDefault);
+    let prefixes = (1..FEATURES.len()).flat_map(|level| [format!("down_{level}"), format!("upcat_{level}")]);
+    Ok(vec![
+        Stage::layer("conv_0", first),
+        Stage::layer("upcat_1", below).with_variables(prefixes),
+        Stage::layer(HEAD, Conv::new(&(scope / HEAD), last)?),
+    ])
+}

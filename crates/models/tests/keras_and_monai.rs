@@ -1,0 +1,230 @@
+//! The networks that follow Keras and MONAI against these, from the files that `goldens/make_keras.py` and
+//! `goldens/make_monai.py` wrote: every stage in evaluation mode at an even and an odd size; logits, loss, gradients
+//! and running statistics in training mode; the loss after a step of gradient descent.
+
+#[path = "goldens/formula.rs"]
+mod formula;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use models::{Architecture, Network, NetworkConfig, Output};
+use tch::{Device, Kind, Reduction, Tensor};
+
+/// Of the largest of the numbers compared: single precision against double, through up to some two hundred layers.
+const SINGLE: f64 = 1e-5;
+/// The same in double precision on both sides. Training is compared in it only: the variances of few values blow
+/// rounding up, and rounding decides on which side of zero a number close to it falls, and with it a ReLU's gradient.
+const DOUBLE: f64 = 1e-8;
+
+struct Golden {
+    network: String,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Golden {
+    fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/{name}.safetensors"));
+        Self {
+            network: name.to_owned(),
+            tensors: Tensor::read_safetensors(path).unwrap().into_iter().collect(),
+        }
+    }
+
+    fn numbers(&self, key: &str) -> Vec<f64> {
+        let tensor = self
+            .tensors
+            .get(key)
+            .unwrap_or_else(|| panic!("{} has no {key}", self.network));
+        (&tensor.flatten(0, -1)).try_into().unwrap()
+    }
+
+    /// The input sizes, as in the keys, of the keys with `.part` after the size.
+    fn keys(&self, part: &str) -> BTreeMap<String, Vec<String>> {
+        let mut found = BTreeMap::<_, Vec<_>>::new();
+        for key in self.tensors.keys() {
+            if let Some((size, name)) = key.split_once(part) {
+                found.entry(size.to_owned()).or_default().push(name.to_owned());
+            }
+        }
+        found
+    }
+
+    /// The largest difference as a fraction of the largest expected number (or of `scale`, if that is larger).
+    fn compare(&self, what: &str, found: &[f64], expected: &[f64], scale: f64, tolerance: f64) -> f64 {
+        assert_eq!(found.len(), expected.len(), "{} {what}", self.network);
+        let scale = expected.iter().fold(scale, |scale, value| scale.max(value.abs()));
+        let difference = found
+            .iter()
+            .zip(expected)
+            .map(|(found, expected)| (found - expected).abs() / scale)
+            .fold(0.0, f64::max);
+        assert!(
+            difference <= tolerance,
+            "{} {what}: relative difference {difference:.1e}, found {found:?}, expected {expected:?}",
+            self.network
+        );
+        difference
+    }
+}
+
+fn extents(size: &str) -> Vec<i64> {
+    size.split('x').map(|extent| extent.parse().unwrap()).collect()
+}
+
+fn network(architecture: Architecture, golden: &Golden, kind: Kind) -> Network {
+    let network = NetworkConfig::new(architecture)
+        .with_classes(10)
+        .build(Device::Cpu)
+        .unwrap();
+    formula::fill(&network, golden.numbers("gain")[0]).unwrap();
+    tch::no_grad(|| {
+        for (_, mut variable) in network.variables().variables() {
+            variable.set_data(&variable.to_kind(kind));
+        }
+    });
+    network
+}
+
+fn batch(network: &Network, count: i64, size: &str) -> Tensor {
+    formula::images(&[&[count, network.input().channels()], extents(size).as_slice()].concat()).unwrap()
+}
+
+fn evaluation(architecture: Architecture, golden: &Golden, kind: Kind, tolerance: f64) {
+    let network = network(architecture, golden, kind);
+    let sizes = golden.keys(".stage.");
+    assert_eq!(sizes.len(), 2);
+    for (size, names) in sizes {
+        let mut stages: Vec<_> = network.stages().iter().map(|stage| stage.name()).collect();
+        stages.sort();
+        assert_eq!(stages, names);
+        let mut x = batch(&network, 2, &size).to_kind(kind);
+        let mut worst = 0f64;
+        assert_eq!(architecture.output() == Output::Pixels, golden.network.contains("unet"));
+        for stage in network.stages() {
+            x = tch::no_grad(|| stage.forward(&x)).unwrap();
+            let own = stage.own(&x).unwrap();
+            let found = formula::numbers(stage.name(), &own).unwrap();
+            let expected = golden.numbers(&format!("{size}.stage.{}", stage.name()));
+            let what = format!("{size} {}", stage.name());
+            worst = worst.max(golden.compare(&what, &found, &expected, 0.0, tolerance));
+        }
+        println!("{architecture} {size} in {kind:?}: relative difference {worst:.1e}");
+    }
+}
+
+fn training(architecture: Architecture, golden: &Golden) {
+    let network = network(architecture, golden, Kind::Double);
+    let (size, _) = golden.keys(".logits").pop_first().unwrap();
+    let size = size.strip_prefix("train.").unwrap();
+    let input = batch(&network, 4, size).to_kind(Kind::Double);
+    let forward = || {
+        let logits = network.forward_t(&input, true).unwrap();
+        // A map has the same class in every pixel.
+        let mut shape = logits.size();
+        shape.remove(1);
+        let mut targets = vec![4];
+        targets.resize(shape.len(), 1);
+        let targets = formula::labels(4).view(targets.as_slice()).expand(&shape, false);
+        let loss = logits.cross_entropy_loss(&targets, None::<Tensor>, Reduction::Mean, -100, 0.0);
+        (logits, loss)
+    };
+    let (logits, loss) = forward();
+    loss.backward();
+    let mut worst = 0f64;
+    let mut compare = |what: &str, found: &[f64], expected: &[f64], scale| {
+        worst = worst.max(golden.compare(what, found, expected, scale, DOUBLE));
+    };
+
+    let found: Vec<f64> = match logits.dim() {
+        2 => (&logits.to_kind(Kind::Double).flatten(0, -1)).try_into().unwrap(),
+        _ => formula::numbers("logits", &logits).unwrap(),
+    };
+    compare("logits", &found, &golden.numbers(&format!("train.{size}.logits")), 0.0);
+
+    let variables: BTreeMap<String, Tensor> = network.variables().variables().into_iter().collect();
+    let rms = |tensor: &Tensor| {
+        let values: Vec<f64> = (&tensor.to_kind(Kind::Double).contiguous().flatten(0, -1))
+            .try_into()
+            .unwrap();
+        formula::root_mean_square(&values)
+    };
+    let running: Vec<f64> = variables
+        .iter()
+        .filter(|(name, _)| name.contains(".running_"))
+        .map(|(_, tensor)| rms(tensor))
+        .collect();
+    if !running.is_empty() {
+        for (found, expected) in running.iter().zip(golden.numbers("train.running")) {
+            compare("running statistics", &[*found], &[expected], 0.0);
+        }
+    }
+
+    let trained: Vec<_> = variables.iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
+    let expected = golden.numbers("train.gradients");
+    assert_eq!(trained.len(), expected.len());
+    // What a norm takes out again has no gradient but of rounding: it is measured by the others' size.
+    let floor = 1e-2 * expected.iter().copied().fold(0.0, f64::max);
+    for ((name, variable), expected) in trained.iter().zip(expected) {
+        let what = format!("gradient of {name}");
+        compare(&what, &[rms(&variable.grad())], &[expected], floor);
+        if golden.tensors.contains_key(&format!("train.gradient.{name}")) {
+            let found = formula::numbers(name, &variable.grad()).unwrap();
+            let expected = golden.numbers(&format!("train.gradient.{name}"));
+            compare(&what, &found, &expected, floor);
+        }
+    }
+
+    tch::no_grad(|| {
+        for (_, variable) in &trained {
+            let _ = variable
+                .shallow_clone()
+                .f_sub_(&(variable.grad() * formula::LEARNING_RATE))
+                .unwrap();
+        }
+    });
+    let losses = [loss.double_value(&[]), forward().1.double_value(&[])];
+    compare(
+        "loss before and after a step",
+        &losses,
+        &golden.numbers("train.loss"),
+        0.0,
+    );
+    println!("{architecture} training: relative difference {worst:.1e}");
+}
+
+fn check(name: &str, architecture: Architecture, double: bool) {
+    let golden = Golden::read(name);
+    assert_eq!(name.parse::<Architecture>().unwrap(), architecture);
+    evaluation(architecture, &golden, Kind::Float, SINGLE);
+    if double {
+        evaluation(architecture, &golden, Kind::Double, DOUBLE);
+        training(architecture, &golden);
+    }
+}
+
+macro_rules! tests {
+    ($($name:ident => $architecture:ident $double:literal,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name), Architecture::$architecture, $double);
+            }
+        )*
+    };
+}
+
+tests! {
+    keras_xception => KerasXception true,
+    keras_inception_v3 => KerasInceptionV3 false,
+    keras_densenet121 => KerasDenseNet121 true,
+    keras_resnet50_v2 => KerasResNet50V2 true,
+    keras_nasnet_mobile => KerasNasNetMobile false,
+    keras_mobilenet_v2 => KerasMobileNetV2 true,
+    resnet10_3d => ResNet10_3d true,
+    resnet18_3d => ResNet18_3d true,
+    resnet34_3d => ResNet34_3d true,
+    resnet50_3d => ResNet50_3d true,
+    basic_unet_2d => BasicUNet2d true,
+    basic_unet_3d => BasicUNet3d true,
+}

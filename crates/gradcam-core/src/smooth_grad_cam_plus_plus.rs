@@ -139,6 +139,25 @@ pub fn smooth_grad_cam_plus_plus(
 ///
 /// # Errors
 /// [`CamError::Noise`] for noise of another shape, and those of [`smooth_grad_cam_plus_plus`].
+///
+/// ```
+/// use gradcam_core::{Stage, Stages, Target, smooth_grad_cam_plus_plus_with_noise};
+/// use tch::Tensor;
+///
+/// // The gradient is the noisy image itself: 1 ± 1 at the first place, 2 at the second.
+/// let network = Stages::new(vec![
+///     Stage::new("image", |x| x.f_mul_scalar(1.0)),
+///     Stage::new("logit", |x| {
+///         x.f_square()?.f_mul_scalar(0.5)?.f_sum_dim_intlist([2i64, 3].as_slice(), false, None)
+///     }),
+/// ])?;
+/// let image = Tensor::from_slice(&[1f32, 2.]).view([1, 1, 1, 2]);
+/// let noise = Tensor::from_slice(&[1f32, 0., -1., 0.]).view([2, 1, 1, 1, 2]);
+/// let maps = smooth_grad_cam_plus_plus_with_noise(&network, &image, "image", &[Target::Class(0)], &noise)?;
+/// // D1 = (1, 2), D2 = (2, 4), D3 = (4, 8) and A = (1, 2): w = 2 / (4 + 4 · 3) + 4 · 2 / (8 + 8 · 3).
+/// assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1))?, [0.375, 0.75]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn smooth_grad_cam_plus_plus_with_noise(
     stages: &Stages<'_>,
     input: &Tensor,

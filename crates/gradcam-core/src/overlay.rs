@@ -22,7 +22,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::colour_map::ColourMap;
 use crate::error::CamError;
 
-/// Values in 0..=1 as a grey picture.
+/// Values in 0..=1 as a grey picture. A [`Window`](crate::Window) brings a scan's own values there.
 ///
 /// # Shapes
 /// `[H, W]` to a picture W wide and H high.

@@ -2,7 +2,7 @@
 //! process would be measured too.
 #![cfg(all(feature = "torch", target_os = "linux"))]
 
-use gradcam_core::{CamError, GradientMethod, Stage, Stages, Target, guided_backpropagation};
+use gradcam_core::{CamError, GradientMethod, Probe, Stage, Stages, Target, ablation_cam, guided_backpropagation};
 use tch::{Device, Kind, Tensor};
 
 /// Resident memory in KiB.
@@ -60,6 +60,10 @@ fn ten_thousand_captures_leave_memory_flat() {
                         .gradients(&[Target::Ranked(1), Target::Class(0).probability()])
                         .unwrap(),
                 );
+            }
+            1 if number.is_multiple_of(2) => {
+                let probe = Probe::from_capture(&network, &input, &capture, &targets).unwrap();
+                ablation_cam(&probe, "relu").unwrap();
             }
             1 => assert!(matches!(capture.gradients(&[]), Err(CamError::TargetCount { .. }))),
             // libtorch takes its time to describe an error.

@@ -277,6 +277,76 @@ fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, 
     worst
 }
 
+/// How many of `count` are within six standard deviations of what the probability lets expect.
+fn is_likely(dropped: usize, count: usize, probability: f64) -> bool {
+    let (count, dropped) = (count as f64, dropped as f64);
+    (dropped - count * probability).abs() <= 6.0 * (count * probability * (1.0 - probability)).sqrt()
+}
+
+/// As published, without [`NetworkConfig::with_dropout`] and [`NetworkConfig::with_stochastic_depth`].
+#[test]
+fn training_drops_as_often() {
+    use Architecture::*;
+    const SAMPLES: i64 = 3000;
+    let mut checked = 0;
+    for architecture in [
+        AlexNet,
+        Vgg11,
+        SqueezeNet1_1,
+        GoogLeNet,
+        MobileNetV2,
+        MobileNetV3Small,
+        MobileNetV3Large,
+        EfficientNetB0,
+        EfficientNetB1,
+        EfficientNetB2,
+        EfficientNetB3,
+        ConvNextTiny,
+        ConvNextSmall,
+    ] {
+        let golden = Golden::read("chances", architecture);
+        let network = NetworkConfig::new(architecture)
+            .with_classes(2)
+            .build(Device::Cpu)
+            .unwrap();
+        let shapes = network.describe(&[1, 3, 64, 64]).unwrap();
+        // What a branch adds can be a millionth of its input.
+        network.variables().root().double();
+        let _no_grad = tch::no_grad_guard();
+        let depths = golden.names("stochastic_depth/");
+        for (place, stage) in network.stages().iter().enumerate() {
+            let chance = |kind: &str| Some(golden.0.get(&format!("{kind}/{}", stage.name()))?.double_value(&[0]));
+            if let Some(probability) = chance("dropout") {
+                let ones = Tensor::ones([SAMPLES, 4], (Kind::Double, Device::Cpu));
+                let dropped = stage
+                    .forward_t(&ones, true)
+                    .unwrap()
+                    .eq(0.0)
+                    .sum(Kind::Int64)
+                    .int64_value(&[]);
+                let likely = is_likely(dropped as usize, 4 * SAMPLES as usize, probability);
+                assert!(likely, "{architecture} {}: {dropped} at {probability}", stage.name());
+                checked += 1;
+            }
+            // The first and the last of the blocks stand for all between.
+            let ends = [depths.first(), depths.last()].contains(&Some(&stage.name()));
+            if let Some(probability) = chance("stochastic_depth").filter(|_| ends) {
+                let channels = shapes.stages()[place - 1].shape()[1];
+                let x = Tensor::arange(SAMPLES * channels, (Kind::Double, Device::Cpu))
+                    .sin()
+                    .view([SAMPLES, channels, 1, 1]);
+                let y = stage.forward_t(&x, true).unwrap();
+                let same = y.eq_tensor(&x).all_dims([1, 2, 3].as_slice(), false);
+                let dropped = same.sum(Kind::Int64).int64_value(&[]) as usize;
+                let likely = is_likely(dropped, SAMPLES as usize, probability);
+                assert!(likely, "{architecture} {}: {dropped} at {probability}", stage.name());
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 13 + 12, "dropouts and blocks");
+}
+
 fn family(name: &str, architectures: &[Architecture]) {
     for &architecture in architectures {
         compare(name, architecture);

@@ -1,6 +1,8 @@
 """Writes torchvision/*.safetensors here: what torchvision's networks compute, a family a file.
 
-Ran with torch 2.11.0, torchvision 0.26.0, numpy 2.4.6, safetensors 0.8.0. `python make_torchvision.py [family ...]`.
+chances.safetensors has the probability of every dropout and stochastic depth, by the module that drops.
+
+Ran with torch 2.11.0, torchvision 0.26.0, numpy 2.4.6, safetensors 0.8.0. `python make_torchvision.py [family ...] [chances]`.
 
 Weights and inputs follow a formula (`parameter` here, formula.rs beside the tests), so that they need not be stored;
 all is computed in double precision. Of each tensor are kept its mean, its root mean square, its largest magnitude and
@@ -107,9 +109,9 @@ def spread(names, count):
     return sorted({names[round(place)] for place in np.linspace(0, len(names) - 1, count)})
 
 
-def build(name):
+def build(name, init_weights=True):
     # GoogLeNet's auxiliary heads are only there for training.
-    settings = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    settings = {"aux_logits": False, "init_weights": init_weights} if name == "googlenet" else {}
     torch.manual_seed(0)
     return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **settings)
 
@@ -190,7 +192,33 @@ def goldens(name, stages):
     yield "train/losses", torch.stack([loss.detach(), after])
 
 
-for family in sys.argv[1:] or FAMILIES:
+def chances():
+    for _, names in FAMILIES.values():
+        # It counts with tensors while it is built, and drops nothing.
+        for name in set(names) - {"regnet_y_400mf"}:
+            with torch.device("meta"):
+                network = build(name, init_weights=False)
+            for key, module in network.named_modules():
+                if isinstance(module, torch.nn.Dropout):
+                    yield f"{name}/dropout/{key}", torch.tensor([module.p], dtype=torch.float64)
+                if isinstance(module, torchvision.ops.StochasticDepth):
+                    block = key.removesuffix(".stochastic_depth")
+                    # It stands in every block of EfficientNet, but is used in those with a shortcut.
+                    if getattr(network.get_submodule(block), "use_res_connect", True):
+                        yield f"{name}/stochastic_depth/{block}", torch.tensor([module.p], dtype=torch.float64)
+
+
+def save(name, tensors):
+    path = HERE / "torchvision" / f"{name}.safetensors"
+    save_file(tensors, path, VERSIONS)
+    path.chmod(0o644)
+    assert path.stat().st_size < 300_000, path
+
+
+for family in sys.argv[1:] or [*FAMILIES, "chances"]:
+    if family == "chances":
+        save("chances", dict(chances()))
+        continue
     stages, names = FAMILIES[family]
     tensors = {}
     for name in names:
@@ -199,7 +227,4 @@ for family in sys.argv[1:] or FAMILIES:
         losses = tensors[f"{name}/train/losses"].tolist()
         rms = [float(value[1]) for key, value in tensors.items() if key.startswith(f"{name}/stages/")]
         print(name, "losses", losses, "rms", min(rms), max(rms), flush=True)
-    path = HERE / "torchvision" / f"{family}.safetensors"
-    save_file(tensors, path, VERSIONS)
-    path.chmod(0o644)
-    assert path.stat().st_size < 300_000, path
+    save(family, tensors)

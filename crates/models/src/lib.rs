@@ -48,7 +48,6 @@ mod error;
 mod fine_tuning;
 mod inference;
 mod input;
-#[allow(dead_code, unused_imports)]
 mod layers;
 mod load_rules;
 mod network;

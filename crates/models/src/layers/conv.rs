@@ -94,11 +94,6 @@ impl<const D: usize> ConvConfig<D> {
         self.with_padding(Padding::Zeros(padding))
     }
 
-    pub(crate) fn with_dilation(mut self, dilation: i64) -> Self {
-        self.dilation = [dilation; D];
-        self
-    }
-
     pub(crate) fn with_groups(mut self, groups: i64) -> Self {
         self.groups = groups;
         self

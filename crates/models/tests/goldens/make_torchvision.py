@@ -4,7 +4,7 @@ chances.safetensors has the probability of every dropout and stochastic depth, b
 
 Ran with torch 2.11.0, torchvision 0.26.0, numpy 2.4.6, safetensors 0.8.0. `python make_torchvision.py [family ...] [chances]`.
 
-Weights and inputs follow a formula (`parameter` here, formula.rs beside the tests), so that they need not be stored;
+Weights and inputs follow a formula (`parameter` here, `fill` in torchvision.rs), so that they need not be stored;
 all is computed in double precision. Of each tensor are kept its mean, its root mean square, its largest magnitude and
 16 values at places that follow a formula too. For each network, under its name:
 
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from formula import uniform
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -62,19 +63,6 @@ FAMILIES = {
     "googlenet": (GOOGLENET, ["googlenet"]),
     "regnet": (REGNET, ["regnet_y_400mf"]),
 }
-
-
-def uniform(name, shape):
-    """Numbers in [-1, 1) from a name: splitmix64 of the name's fnv1a64 hash plus the index."""
-    seed = 0xCBF29CE484222325
-    for byte in name.encode():
-        seed = (seed ^ byte) * 0x100000001B3 % 2**64
-    z = np.arange(int(np.prod(shape)), dtype=np.uint64)
-    z += np.uint64((seed + 0x9E3779B97F4A7C15) % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return ((z >> np.uint64(11)).astype(np.float64) * 2.0**-53 * 2 - 1).reshape(shape)
 
 
 # The last scale of a residual branch.

@@ -6,7 +6,11 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gradcam_core::{CamError, Capture, GradientMethod, Stage, Stages, Target};
+use gradcam_core::{
+    CamError, Capture, FinerCam, GradientMethod, Maps, Probe, ReciproMask, Rescaling, SmoothGradCamPlusPlus, Stage,
+    Stages, Target, ablation_cam, eigen_cam, fem, finer_cam, full_grad, recipro_cam, shapley_cam,
+    smooth_grad_cam_plus_plus,
+};
 use models::{Architecture, Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
 
@@ -63,6 +67,34 @@ fn cam_methods(criterion: &mut Criterion) {
             });
         });
     }
+
+    // What comes on top of one capture.
+    let capture = stages.capture(&images, &[LAST]).expect("a capture");
+    let classes = targets(0);
+    let probe = Probe::from_capture(&stages, &images, &capture, &classes).expect("a probe");
+    let mut on_top = |name: &str, run: &dyn Fn() -> Result<Maps, CamError>| {
+        group.bench_function(BenchmarkId::new(format!("after_capture/{name}"), &size), |bencher| {
+            bencher.iter(|| run().unwrap());
+        });
+    };
+    on_top("shapley_cam", &|| shapley_cam(&capture, LAST, &classes));
+    on_top("finer_cam", &|| {
+        finer_cam(&capture, LAST, &classes, &FinerCam::default())
+    });
+    on_top("eigen_cam", &|| eigen_cam(capture.activations(LAST)?));
+    on_top("fem", &|| fem(capture.activations(LAST)?, 2.0));
+    on_top("ablation_cam", &|| ablation_cam(&probe, LAST));
+    on_top("recipro_cam", &|| recipro_cam(&probe, LAST, ReciproMask::default()));
+
+    // What needs the network more than once. The Score-CAM family, RISE and occlusion are so many forward passes and are not
+    // timed here: `cargo xtask bench-peers gradcam` times Score-CAM.
+    group.bench_function(BenchmarkId::new("smooth_grad_cam_plus_plus", &size), |bencher| {
+        let settings = SmoothGradCamPlusPlus::default();
+        bencher.iter(|| smooth_grad_cam_plus_plus(&stages, &images, LAST, &classes, &settings).unwrap());
+    });
+    group.bench_function(BenchmarkId::new("full_grad", &size), |bencher| {
+        bencher.iter(|| full_grad(&stages, &images, &classes, Rescaling::Channel).unwrap());
+    });
 
     // Two layers and three lists of targets.
     group.bench_function(BenchmarkId::new("shared/one_capture", &size), |bencher| {

@@ -114,12 +114,12 @@ pub enum MetricError {
         /// How many can be numbered.
         most: u32,
     },
-    /// A weight that is NaN, infinite or negative.
-    #[error("{name} is {value}; expected a finite number of 0 or more")]
+    /// A weight or a rate that is NaN, infinite or negative.
+    #[error("the {name} is {value}; expected a finite number of 0 or more")]
     Weight {
-        /// The weight's name.
+        /// Its name.
         name: &'static str,
-        /// The weight.
+        /// The number.
         value: f64,
     },
     /// A label that is no class.

@@ -127,7 +127,7 @@ impl Froc {
     /// LUNA16 and CAMELYON16 score.
     ///
     /// # Errors
-    /// [`MetricError::Tolerance`] if the number is NaN or negative.
+    /// [`MetricError::Weight`] if the number is not finite or negative.
     ///
     /// ```
     /// # use seg_metrics::{Candidate, Froc};
@@ -137,8 +137,11 @@ impl Froc {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn sensitivity_at(&self, false_per_image: f64) -> Result<f64, MetricError> {
-        if false_per_image.is_nan() || false_per_image < 0.0 {
-            return Err(MetricError::Tolerance { value: false_per_image });
+        if !(false_per_image.is_finite() && false_per_image >= 0.0) {
+            return Err(MetricError::Weight {
+                name: "number of false candidates per image",
+                value: false_per_image,
+            });
         }
         let within = self
             .points
@@ -156,7 +159,7 @@ impl Froc {
     /// [`Froc::LUNA16`].
     ///
     /// # Errors
-    /// [`MetricError::Missing`] without numbers; [`MetricError::Tolerance`] if one is NaN or negative.
+    /// [`MetricError::Missing`] without numbers; [`MetricError::Weight`] if one is not finite or negative.
     ///
     /// ```
     /// # use seg_metrics::{Candidate, Froc};

@@ -365,6 +365,25 @@ proptest! {
     }
 }
 
+/// `numpy.percentile` of 0.9, 0.2, 0.35, 0.7 and 0.55, and their sample deviation.
+#[test]
+fn summaries_are_those_of_numpy() {
+    let summary = Summary::of(&[0.9, f64::NAN, 0.2, 0.35, 0.7, 0.55]).unwrap();
+    assert_eq!((summary.counted, summary.skipped, summary.infinite), (5, 1, 0));
+    assert_eq!((summary.lowest, summary.highest, summary.median), (0.2, 0.9, 0.55));
+    assert_relative_eq!(summary.lower_quartile, 0.35, max_relative = 1e-15);
+    assert_relative_eq!(summary.upper_quartile, 0.7, max_relative = 1e-15);
+    assert_relative_eq!(summary.mean, 0.54, max_relative = 1e-15);
+    assert_relative_eq!(summary.finite_deviation.unwrap(), 0.2770379034, max_relative = 1e-9);
+    // A few misses leave the median finite.
+    let missed = Summary::of(&[1.0, f64::INFINITY, 2.0]).unwrap();
+    assert_eq!(
+        (missed.median, missed.mean, missed.finite_mean),
+        (2.0, f64::INFINITY, Some(1.5))
+    );
+    assert!(Summary::of(&[f64::INFINITY, f64::NEG_INFINITY]).unwrap().mean.is_nan());
+}
+
 /// Under no difference, p-values are below any level no more often than the level says.
 #[test]
 fn permutation_tests_keep_their_level() {
@@ -456,6 +475,9 @@ fn faults_are_named() {
         none.by_size(LesionMatch::AnyOverlap, &[3, 3]),
         Err(MetricError::Unsorted { index: 1, .. })
     ));
+    let froc = Froc::new(&[(1, vec![])]).unwrap();
+    assert_eq!(froc.sensitivity_at(2.0), Ok(0.0));
+    assert!(matches!(froc.score(&[1.0, f64::NAN]), Err(MetricError::Weight { .. })));
     assert!(matches!(Froc::new(&[]), Err(MetricError::Missing { .. })));
     assert!(matches!(
         Froc::new(&[(0, vec![])]),

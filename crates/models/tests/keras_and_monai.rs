@@ -219,7 +219,7 @@ tests! {
     keras_inception_v3 => KerasInceptionV3 false,
     keras_densenet121 => KerasDenseNet121 true,
     keras_resnet50_v2 => KerasResNet50V2 true,
-    keras_nasnet_mobile => KerasNasNetMobile false,
+    keras_nasnet_mobile => KerasNasNetMobile true,
     keras_mobilenet_v2 => KerasMobileNetV2 true,
     resnet10_3d => ResNet10_3d true,
     resnet18_3d => ResNet18_3d true,

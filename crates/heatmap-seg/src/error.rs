@@ -22,4 +22,42 @@ pub enum SegError {
         /// The threshold given.
         threshold: f32,
     },
+    /// A percentile that is NaN or outside 0..=100.
+    #[error("the percentile is {percentile}; expected 0 to 100")]
+    Percentile {
+        /// The percentile given.
+        percentile: f32,
+    },
+    /// A number of classes that 256 bins cannot be split into.
+    #[error("{classes} classes; expected 2 to 256")]
+    Classes {
+        /// The number given.
+        classes: usize,
+    },
+    /// A window without a pixel in its middle.
+    #[error("the window is {side} pixels wide; expected an odd number")]
+    Window {
+        /// The side given.
+        side: usize,
+    },
+    /// An offset that is no number.
+    #[error("the offset is {offset}; expected a finite number")]
+    Offset {
+        /// The offset given.
+        offset: f32,
+    },
+    /// Two arrays that must have one shape.
+    #[error("the shapes are {left:?} and {right:?}; expected the same")]
+    Shapes {
+        /// The shape of the one.
+        left: Vec<usize>,
+        /// The shape of the other.
+        right: Vec<usize>,
+    },
+    /// Validation pairs none of which has a truth mask with foreground.
+    #[error("none of {pairs} pairs has a foreground to calibrate on")]
+    NothingToCalibrateOn {
+        /// How many pairs were given.
+        pairs: usize,
+    },
 }

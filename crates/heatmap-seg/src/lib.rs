@@ -1,4 +1,4 @@
-//! Heatmaps to masks, without ever asking for a truth mask.
+//! Heatmaps to masks, without ever asking for a truth mask; only a [`Calibration`] looks at some.
 //!
 //! A heatmap is an `ndarray` array of f32 in 0..=1, of any dimension and any memory layout. A mask is
 //! an array of bool of the same shape. A pixel is foreground where `value > threshold`.
@@ -16,16 +16,38 @@
 //! | file | holds |
 //! |---|---|
 //! | `threshold.rs` | [`Threshold`]: a given value, or one found in the map |
-//! | `otsu.rs` | the histogram and the rule of [`Threshold::Otsu`] |
+//! | `histogram.rs` | the histogram that thresholds are found in |
+//! | `otsu.rs`, `multi_otsu.rs`, `percentile.rs`, `yen.rs`, `li.rs`, `triangle.rs`, `maximum_entropy.rs` | a rule of [`Threshold`] each; [`multi_otsu`] |
+//! | `local_threshold.rs` | [`LocalThreshold`]: a threshold of each pixel's own |
+//! | `hysteresis.rs` | [`Hysteresis`]: what hangs together with something hot |
+//! | `calibration.rs` | [`Calibration`]: a threshold chosen on validation images |
+//! | `connectivity.rs`, `components.rs` | [`Connectivity`]: which pixels hang together |
 //! | `error.rs` | [`SegError`] |
 
 #![forbid(unsafe_code)]
 
+mod calibration;
+mod components;
+mod connectivity;
 mod error;
+mod histogram;
+mod hysteresis;
+mod li;
+mod local_threshold;
+mod maximum_entropy;
+mod multi_otsu;
 mod otsu;
+mod percentile;
 mod threshold;
+mod triangle;
+mod yen;
 
+pub use calibration::Calibration;
+pub use connectivity::Connectivity;
 pub use error::SegError;
+pub use hysteresis::Hysteresis;
+pub use local_threshold::{LocalThreshold, LocalWindow};
+pub use multi_otsu::multi_otsu;
 pub use threshold::Threshold;
 
 #[cfg(doctest)]

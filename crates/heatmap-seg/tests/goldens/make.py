@@ -1,4 +1,4 @@
-"""Makes otsu.json: heatmaps and their Otsu thresholds by scikit-image.
+"""Makes thresholds.json: heatmaps and their thresholds by scikit-image, numpy and a paper's formula.
 
 Run with scikit-image 0.26.0 and numpy 2.4.6:
 
@@ -14,7 +14,15 @@ import warnings
 
 import numpy as np
 import skimage
-from skimage.filters import threshold_otsu
+from skimage.filters import (
+    apply_hysteresis_threshold,
+    threshold_li,
+    threshold_local,
+    threshold_multiotsu,
+    threshold_otsu,
+    threshold_triangle,
+    threshold_yen,
+)
 
 warnings.simplefilter("ignore")  # "might be a colour image", for the small volume
 rng = np.random.default_rng(20260)
@@ -46,6 +54,31 @@ heatmaps = {
     "sparse volume": (65535, np.maximum(blob((6, 9, 8), 0.3) - 0.3, 0)),
 }
 
+
+def kapur(values):
+    """Kapur 1985, equation by equation: scikit-image has no such threshold."""
+    counts, edges = np.histogram(values, bins=256)
+    p = counts / counts.sum()
+    centres = (edges[1:] + edges[:-1]) / 2
+    entropies = []
+    for split in range(255):
+        entropy = 0.0
+        for part in (p[: split + 1], p[split + 1 :]):
+            share = part[part > 0] / part.sum()
+            entropy -= (share * np.log(share)).sum()
+        entropies.append(entropy)
+    # The first of the best, where rounding would choose among those that empty bins make equal.
+    return centres[np.flatnonzero(np.array(entropies) > max(entropies) - 1e-12)[0]]
+
+
+def or_none(rule, values):
+    """None where scikit-image has no answer: fewer values than classes."""
+    try:
+        return np.asarray(rule(values), dtype=float).tolist()
+    except ValueError:
+        return None
+
+
 cases = []
 for name, (divisor, heatmap) in heatmaps.items():
     integers = np.rint(heatmap * divisor).astype(int)
@@ -59,10 +92,27 @@ for name, (divisor, heatmap) in heatmaps.items():
             "integers": integers.ravel().tolist(),
             "threshold": float(threshold),
             "foreground": int((values > threshold).sum()),
+            "constant": bool(values.min() == values.max()),
+            "percentiles": [float(np.percentile(values.astype(float), q)) for q in (0, 12.5, 50, 95, 100)],
+            "multi_otsu": [or_none(lambda v: threshold_multiotsu(v, classes), values) for classes in (2, 3, 4)],
+            "yen": float(threshold_yen(values)),
+            # In f64: its means of f32 are what this would otherwise measure.
+            "li": float(threshold_li(values.astype(float))),
+            "triangle": float(threshold_triangle(values)),
+            "maximum_entropy": float(kapur(values)) if values.min() < values.max() else float(values.flat[0]),
+            "local": [
+                threshold_local(values.astype(float), side, method=method, offset=0.02).ravel().round(7).tolist()
+                for side, method in ((5, "mean"), (7, "gaussian"))
+            ]
+            if name in ("noise", "row", "volume")
+            else None,
+            "hysteresis": "".join(
+                "01"[on] for on in apply_hysteresis_threshold(values, 0.3, 0.6).ravel().astype(int)
+            ),
         }
     )
 
-target = pathlib.Path(__file__).with_name("otsu.json")
+target = pathlib.Path(__file__).with_name("thresholds.json")
 made_by = {"scikit-image": skimage.__version__, "numpy": np.__version__}
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 target.write_text(f'{{"made_by":{json.dumps(made_by)},\n"cases":[\n{lines}\n]}}\n')

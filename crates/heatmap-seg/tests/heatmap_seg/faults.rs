@@ -1,10 +1,15 @@
-use heatmap_seg::{SegError, Threshold};
+use heatmap_seg::{Calibration, SegError, Threshold};
 use ndarray::{Array2, Array3, array};
 
 #[test]
 fn broken_values_are_named() {
     for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.001, 1.001] {
-        for threshold in [Threshold::Fixed(0.5), Threshold::Otsu] {
+        for threshold in [
+            Threshold::Fixed(0.5),
+            Threshold::Otsu,
+            Threshold::Li,
+            Threshold::Percentile(50.0),
+        ] {
             // Before and after the part that is read sixteen at a time, and in another memory layout.
             for at in [(0, 0, 3), (1, 2, 3), (4, 4, 4)] {
                 let mut heatmap = Array3::from_elem((5, 5, 5), 0.5_f32);
@@ -42,6 +47,16 @@ fn thresholds_and_shapes_are_checked() {
             Err(SegError::Threshold { .. })
         ));
     }
+    for percentile in [f32::NAN, -0.1, 100.1] {
+        assert!(matches!(
+            Threshold::Percentile(percentile).value(heatmap.view()),
+            Err(SegError::Percentile { .. })
+        ));
+    }
+    for classes in [0, 1, 257] {
+        let expected = Err(SegError::Classes { classes });
+        assert_eq!(Threshold::MultiOtsu { classes }.value(heatmap.view()), expected);
+    }
     let empty = Array2::<f32>::zeros((0, 4));
     assert_eq!(
         Threshold::Fixed(0.5).apply(empty.view()),
@@ -51,6 +66,20 @@ fn thresholds_and_shapes_are_checked() {
         Threshold::Otsu.value(empty.view()),
         Err(SegError::Empty { shape: vec![0, 4] })
     );
+}
+
+#[test]
+fn calibration_needs_a_foreground() {
+    let (heatmap, nothing) = (array![0.5_f32], array![false]);
+    assert_eq!(
+        Calibration::new([(heatmap.view(), nothing.view())]),
+        Err(SegError::NothingToCalibrateOn { pairs: 1 })
+    );
+    let two = array![true, true];
+    assert!(matches!(
+        Calibration::new([(heatmap.view(), two.view())]),
+        Err(SegError::Shapes { .. })
+    ));
 }
 
 #[test]

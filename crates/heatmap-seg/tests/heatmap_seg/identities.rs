@@ -1,4 +1,4 @@
-use heatmap_seg::Threshold;
+use heatmap_seg::{Calibration, Connectivity, Hysteresis, Threshold};
 use ndarray::{Array1, Array2, Array3, s};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -89,6 +89,90 @@ proptest! {
             }
         }
     }
+}
+
+/// Every rule that looks at the map, on maps of any width, leaves it neither NaN nor out of 0..=1.
+#[test]
+fn every_rule_gives_a_number() {
+    let rules = [
+        Threshold::Percentile(30.0),
+        Threshold::MultiOtsu { classes: 5 },
+        Threshold::Yen,
+        Threshold::Li,
+        Threshold::Triangle,
+        Threshold::MaximumEntropy,
+    ];
+    let hash = |i: usize| (i * 7919 % 1009) as f32 / 1009.0;
+    for base in [0_u32, 1, 0x3e00_0000, 0x3f7f_0000] {
+        for steps in [0_u32, 1, 2, 3, 40, 300, 60_000] {
+            let values = (0..97).map(|i| f32::from_bits(base + (hash(i) * (steps + 1) as f32) as u32));
+            let heatmap: Array1<f32> = values.collect();
+            let constant = heatmap.iter().all(|&value| value == heatmap[0]);
+            for rule in rules {
+                let value = rule.value(heatmap.view()).unwrap();
+                assert!((0.0..=1.0).contains(&value), "{rule:?} gives {value}");
+                if constant {
+                    assert_eq!(value, heatmap[0], "{rule:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The calibrated threshold has the greatest mean Dice of all hundred, each mask made and counted afresh.
+#[test]
+fn calibration_is_the_best_of_a_plain_search() {
+    for seed in 1..20 {
+        let hash = |i: usize| (i * 7919 * seed + i * i) % 1009;
+        let pairs: Vec<(Array2<f32>, Array2<bool>)> = (0..4)
+            .map(|pair| {
+                // Hundredths too, which lie on the thresholds.
+                let heatmap = Array2::from_shape_fn((9, 7), |(y, x)| match hash(pair * 63 + y * 7 + x) {
+                    at if at % 3 == 0 => (at % 101) as f32 / 100.0,
+                    at => at as f32 / 1009.0,
+                });
+                let truth = heatmap.mapv(|value| pair != 2 && (value * 1e4) as usize % 7 > 3 && value > 0.3);
+                (heatmap, truth)
+            })
+            .collect();
+        let dice = |threshold: f32| {
+            let scores = pairs
+                .iter()
+                .filter(|(_, truth)| truth.iter().any(|&on| on))
+                .map(|(heatmap, truth)| {
+                    let mask = heatmap.mapv(|value| value > threshold);
+                    let both = mask.iter().zip(truth).filter(|&(&a, &b)| a && b).count() as f64;
+                    let sizes = mask.iter().chain(truth).filter(|&&on| on).count() as f64;
+                    2.0 * both / sizes
+                });
+            scores.sum::<f64>() / 3.0
+        };
+        let calibration =
+            Calibration::new(pairs.iter().map(|(heatmap, truth)| (heatmap.view(), truth.view()))).unwrap();
+        let best = (0..100).map(|step| dice(step as f32 / 100.0)).fold(0.0, f64::max);
+        assert_eq!(calibration.pairs(), 3);
+        approx::assert_abs_diff_eq!(calibration.dice(), best, epsilon = 1e-12);
+        approx::assert_abs_diff_eq!(dice(calibration.threshold()), best, epsilon = 1e-12);
+    }
+}
+
+/// More neighbours never take a pixel away, and equal thresholds are one threshold.
+#[test]
+fn hysteresis_grows_with_its_neighbours() {
+    let heatmap = Array3::from_shape_fn((6, 7, 8), |(z, y, x)| {
+        ((z * 56 + y * 8 + x + 7).pow(3) * 31 % 1009) as f32 / 1009.0
+    });
+    let rule = Hysteresis::new(Threshold::Fixed(0.8), Threshold::Fixed(0.95));
+    let masks = [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners]
+        .map(|connectivity| rule.with_connectivity(connectivity).apply(heatmap.view()).unwrap());
+    for pair in masks.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(&less, &more)| more || !less));
+        assert_ne!(pair[0], pair[1]);
+    }
+    let one = Hysteresis::new(Threshold::Fixed(0.95), Threshold::Fixed(0.9))
+        .apply(heatmap.view())
+        .unwrap();
+    assert_eq!(one, Threshold::Fixed(0.9).apply(heatmap.view()).unwrap());
 }
 
 /// Large maps are cut on several threads. Four copies have the histogram of one, times four.

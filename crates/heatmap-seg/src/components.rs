@@ -1,0 +1,87 @@
+//! Which pixels of a mask hang together.
+
+use crate::Connectivity;
+
+/// A grid with a border of one pixel, in which a step to a neighbour is one number and none leaves it.
+#[derive(Debug)]
+pub(crate) struct Bordered {
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+    len: usize,
+}
+
+impl Bordered {
+    pub(crate) fn new(shape: &[usize]) -> Bordered {
+        let mut strides = vec![1; shape.len()];
+        let mut len = 1;
+        for axis in (0..shape.len()).rev() {
+            strides[axis] = len;
+            len *= shape[axis] + 2;
+        }
+        Bordered {
+            shape: shape.to_vec(),
+            strides,
+            len,
+        }
+    }
+
+    /// The places of the grid's pixels, in C order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        let pixels: usize = self.shape.iter().product();
+        let mut index = vec![0; self.shape.len()];
+        let mut place = self.strides.iter().sum::<usize>();
+        (0..pixels).map(move |_| {
+            let current = place;
+            for axis in (0..self.shape.len()).rev() {
+                index[axis] += 1;
+                place += self.strides[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                place -= self.shape[axis] * self.strides[axis];
+                index[axis] = 0;
+            }
+            current
+        })
+    }
+
+    /// The values with a border around them.
+    pub(crate) fn surround<T: Copy>(&self, values: impl Iterator<Item = T>, border: T) -> Vec<T> {
+        let mut wide = vec![border; self.len];
+        for (place, value) in self.places().zip(values) {
+            wide[place] = value;
+        }
+        wide
+    }
+
+    pub(crate) fn steps(&self, connectivity: Connectivity) -> Vec<isize> {
+        connectivity
+            .steps(self.shape.len())
+            .iter()
+            .map(|step| {
+                step.iter()
+                    .zip(&self.strides)
+                    .map(|(&part, &stride)| part * stride as isize)
+                    .sum()
+            })
+            .collect()
+    }
+}
+
+/// Takes the component of `start` out of `left`, and gives its places.
+pub(crate) fn take_component(left: &mut [bool], start: usize, steps: &[isize]) -> Vec<usize> {
+    left[start] = false;
+    let mut places = vec![start];
+    let mut next = 0;
+    while next < places.len() {
+        for &step in steps {
+            let place = places[next].wrapping_add_signed(step);
+            if left[place] {
+                left[place] = false;
+                places.push(place);
+            }
+        }
+        next += 1;
+    }
+    places
+}

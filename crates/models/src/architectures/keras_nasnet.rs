@@ -256,7 +256,8 @@ fn twice(
     Ok(Twice(conv(1, inputs, stride)?, conv(2, outputs, 1)?))
 }
 
-/// A 1×1 convolution, initialised as by He et al.
+/// A 1×1 convolution, initialised as by He et al.; Keras also draws again what lies beyond two standard deviations, and
+/// widens the rest to the same variance.
 fn squeeze(inputs: i64, outputs: i64) -> ConvConfig<2> {
     ConvConfig::new(inputs, outputs, 1).with_init(Init::HeNormal(Fan::In))
 }

@@ -4,7 +4,11 @@ Both sides have the same architecture, random weights, images of the same shape,
 documentation shows, on torch 2.11.0, which is the libtorch of this workspace.
 """
 
+import os
 from importlib.metadata import version
+
+# Before the peers come in: their progress bars would run through the table.
+os.environ["TQDM_DISABLE"] = "1"
 
 import numpy as np
 import torch

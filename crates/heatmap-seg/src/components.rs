@@ -1,5 +1,7 @@
 //! Which pixels of a mask hang together.
 
+use ndarray::{Array, ArrayView, Dimension};
+
 use crate::Connectivity;
 
 /// A grid with a border of one pixel, in which a step to a neighbour is one number and none leaves it.
@@ -54,6 +56,15 @@ impl Bordered {
         wide
     }
 
+    /// What lies within the border of values made by [`Bordered::surround`].
+    pub(crate) fn inner<T: Copy + Default, D: Dimension>(&self, wide: &[T], shape: D) -> Array<T, D> {
+        let mut inner = Array::from_elem(shape, T::default());
+        for (value, place) in inner.iter_mut().zip(self.places()) {
+            *value = wide[place];
+        }
+        inner
+    }
+
     pub(crate) fn steps(&self, connectivity: Connectivity) -> Vec<isize> {
         connectivity
             .steps(self.shape.len())
@@ -84,4 +95,44 @@ pub(crate) fn take_component(left: &mut [bool], start: usize, steps: &[isize]) -
         next += 1;
     }
     places
+}
+
+/// The mask without its components of fewer than so many pixels.
+pub(crate) fn keep_large<D: Dimension>(
+    mask: ArrayView<'_, bool, D>,
+    pixels: usize,
+    connectivity: Connectivity,
+) -> Array<bool, D> {
+    let grid = Bordered::new(mask.shape());
+    let steps = grid.steps(connectivity);
+    let mut left = grid.surround(mask.iter().copied(), false);
+    let mut kept = left.clone();
+    for start in grid.places() {
+        if left[start] {
+            let places = take_component(&mut left, start, &steps);
+            if places.len() < pixels {
+                places.into_iter().for_each(|place| kept[place] = false);
+            }
+        }
+    }
+    grid.inner(&kept, mask.raw_dim())
+}
+
+/// The largest component of the mask, the first in C order if several are.
+pub(crate) fn keep_largest<D: Dimension>(mask: ArrayView<'_, bool, D>, connectivity: Connectivity) -> Array<bool, D> {
+    let grid = Bordered::new(mask.shape());
+    let steps = grid.steps(connectivity);
+    let mut left = grid.surround(mask.iter().copied(), false);
+    let mut largest = Vec::new();
+    for start in grid.places() {
+        if left[start] {
+            let places = take_component(&mut left, start, &steps);
+            if places.len() > largest.len() {
+                largest = places;
+            }
+        }
+    }
+    // All of the mask has been taken out by now.
+    largest.into_iter().for_each(|place| left[place] = true);
+    grid.inner(&left, mask.raw_dim())
 }

@@ -60,4 +60,12 @@ pub enum SegError {
         /// How many pairs were given.
         pairs: usize,
     },
+    /// A number of axes that the step cannot work on.
+    #[error("{found} axes; expected {expected}")]
+    Axes {
+        /// How many the array has.
+        found: usize,
+        /// How many it may have.
+        expected: usize,
+    },
 }

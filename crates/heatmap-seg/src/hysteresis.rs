@@ -69,11 +69,6 @@ impl Hysteresis {
                 }
             }
         }
-        let mut places = grid.places();
-        // Values are visited in C order, whatever the layout.
-        let mut mask = Array::from_elem(heatmap.raw_dim(), false);
-        mask.iter_mut()
-            .for_each(|pixel| *pixel = places.next().is_some_and(|place| reached[place]));
-        Ok(mask)
+        Ok(grid.inner(&reached, heatmap.raw_dim()))
     }
 }

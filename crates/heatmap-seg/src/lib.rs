@@ -21,20 +21,26 @@
 //! | `local_threshold.rs` | [`LocalThreshold`]: a threshold of each pixel's own |
 //! | `hysteresis.rs` | [`Hysteresis`]: what hangs together with something hot |
 //! | `calibration.rs` | [`Calibration`]: a threshold chosen on validation images |
-//! | `connectivity.rs`, `components.rs` | [`Connectivity`]: which pixels hang together |
+//! | `connectivity.rs`, `components.rs` | [`Connectivity`]: which pixels hang together, the components they make |
+//! | `clean_up.rs` | [`CleanUp`]: a step on a mask |
+//! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
 //! | `error.rs` | [`SegError`] |
 
 #![forbid(unsafe_code)]
 
 mod calibration;
+mod clean_up;
 mod components;
 mod connectivity;
+mod convex_hull;
 mod error;
+mod fill_holes;
 mod histogram;
 mod hysteresis;
 mod li;
 mod local_threshold;
 mod maximum_entropy;
+mod morphology;
 mod multi_otsu;
 mod otsu;
 mod percentile;
@@ -43,6 +49,7 @@ mod triangle;
 mod yen;
 
 pub use calibration::Calibration;
+pub use clean_up::CleanUp;
 pub use connectivity::Connectivity;
 pub use error::SegError;
 pub use hysteresis::Hysteresis;

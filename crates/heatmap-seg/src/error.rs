@@ -68,4 +68,42 @@ pub enum SegError {
         /// How many it may have.
         expected: usize,
     },
+    /// An image value that is NaN or infinite.
+    #[error("the image is {value} somewhere; expected finite numbers")]
+    Image {
+        /// The first such value in C order.
+        value: f32,
+    },
+    /// An ε that is no positive number.
+    #[error("epsilon is {epsilon}; expected a number above 0")]
+    Epsilon {
+        /// The ε given.
+        epsilon: f64,
+    },
+    /// A β that is NaN, infinite or negative.
+    #[error("beta is {beta}; expected 0 or more")]
+    Beta {
+        /// The β given.
+        beta: f64,
+    },
+    /// A tolerance that no solver can stop at.
+    #[error("the tolerance is {tolerance}; expected above 0 and below 1")]
+    Tolerance {
+        /// The tolerance given.
+        tolerance: f64,
+    },
+    /// A heatmap whose values all lie between the thresholds of the seeds.
+    #[error("no value is up to {background} or above {foreground}, so there is no seed")]
+    NoSeeds {
+        /// The threshold up to which a pixel is background.
+        background: f32,
+        /// The threshold above which a pixel is foreground.
+        foreground: f32,
+    },
+    /// A solver that did not come near enough.
+    #[error("not solved after {steps} steps; a greater tolerance or a smaller beta helps")]
+    NotConverged {
+        /// How many steps were made.
+        steps: usize,
+    },
 }

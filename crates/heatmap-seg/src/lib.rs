@@ -24,6 +24,9 @@
 //! | `connectivity.rs`, `components.rs` | [`Connectivity`]: which pixels hang together, the components they make |
 //! | `clean_up.rs` | [`CleanUp`]: a step on a mask |
 //! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
+//! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
+//! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
+//! | `image.rs`, `mirror.rs` | the image's checks, and what lies past its border |
 //! | `error.rs` | [`SegError`] |
 
 #![forbid(unsafe_code)]
@@ -35,27 +38,37 @@ mod connectivity;
 mod convex_hull;
 mod error;
 mod fill_holes;
+mod guided_filter;
 mod histogram;
 mod hysteresis;
+mod image;
 mod li;
 mod local_threshold;
 mod maximum_entropy;
+mod mirror;
 mod morphology;
 mod multi_otsu;
 mod otsu;
 mod percentile;
+mod random_walker;
+mod seeds;
 mod threshold;
 mod triangle;
+mod watershed;
 mod yen;
 
 pub use calibration::Calibration;
 pub use clean_up::CleanUp;
 pub use connectivity::Connectivity;
 pub use error::SegError;
+pub use guided_filter::GuidedFilter;
 pub use hysteresis::Hysteresis;
 pub use local_threshold::{LocalThreshold, LocalWindow};
 pub use multi_otsu::multi_otsu;
+pub use random_walker::RandomWalker;
+pub use seeds::Seeds;
 pub use threshold::Threshold;
+pub use watershed::Watershed;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

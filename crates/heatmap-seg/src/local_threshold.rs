@@ -2,6 +2,7 @@ use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::SegError;
+use crate::mirror::mirrored;
 use crate::threshold::with_checked_values;
 
 /// A threshold of each pixel's own: the mean around it, less an offset.
@@ -138,17 +139,6 @@ fn gaussian(deviation: f64) -> Vec<f64> {
     };
     let sum: f64 = weight(0) + 2.0 * (1..=reach).map(weight).sum::<f64>();
     (0..=reach).map(|step| weight(step) / sum).collect()
-}
-
-/// A lane with `reach` more values on both sides, mirrored as often as it takes.
-fn mirrored(lane: &[f64], reach: usize) -> Vec<f64> {
-    let period = 2 * lane.len() as isize;
-    (-(reach as isize)..(lane.len() + reach) as isize)
-        .map(|place| {
-            let place = place.rem_euclid(period);
-            lane[place.min(period - 1 - place) as usize]
-        })
-        .collect()
 }
 
 fn box_means(lane: &[f64], reach: usize) -> Vec<f64> {

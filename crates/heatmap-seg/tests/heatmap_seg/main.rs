@@ -4,3 +4,4 @@ mod faults;
 mod goldens;
 mod identities;
 mod masks;
+mod refined;

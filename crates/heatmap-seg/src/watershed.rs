@@ -1,0 +1,121 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::components::Bordered;
+use crate::image::{check, in_f64};
+use crate::mirror::mirrored;
+use crate::{Connectivity, Seeds, SegError};
+
+/// The watershed: foreground and background grow from their seeds and meet on the edges of the image.
+///
+/// The edges are the Sobel gradient `√(mean over axes of (S_a I)²)`, `S_a` the difference along an axis
+/// smoothed by (1, 2, 1)/4 along the others, as scikit-image 0.26's `sobel`. Pixels are flooded from the
+/// [`Seeds`] in the order of their gradient, those of the same gradient in the order in which they were
+/// reached, as `watershed(sobel(image), seeds)`.
+///
+/// With seeds of one kind only, all is flooded by it.
+///
+/// Beucher and Meyer, "The Morphological Approach to Segmentation: the Watershed Transformation", 1993;
+/// Meyer's flooding as in Soille and Ansoult, 1990,
+/// [10.1016/0165-1684(90)90020-Y](https://doi.org/10.1016/0165-1684(90)90020-Y).
+///
+/// ```
+/// use heatmap_seg::Watershed;
+/// use ndarray::array;
+///
+/// let heatmap = array![0.1_f32, 0.3, 0.4, 0.5, 0.6, 0.6, 0.9];
+/// let image = array![0.0_f32, 0.1, 0.0, 0.1, 1.0, 1.1, 1.0];
+/// let mask = Watershed::default().apply(heatmap.view(), image.view())?;
+/// assert_eq!(mask, array![false, false, false, false, true, true, true]);
+/// # Ok::<(), heatmap_seg::SegError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watershed {
+    seeds: Seeds,
+    connectivity: Connectivity,
+}
+
+impl Watershed {
+    /// Where the heatmap is sure.
+    pub fn with_seeds(self, seeds: Seeds) -> Watershed {
+        Watershed { seeds, ..self }
+    }
+
+    /// Over which neighbours the seeds grow.
+    pub fn with_connectivity(self, connectivity: Connectivity) -> Watershed {
+        Watershed { connectivity, ..self }
+    }
+
+    /// The mask of what the foreground's seeds flood.
+    ///
+    /// # Shapes
+    /// Any heatmap, one pixel or more, and a grey image of its shape; the mask has it too.
+    ///
+    /// # Errors
+    /// [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`]; [`SegError::Image`]; those of the seeds'
+    /// thresholds; [`SegError::NoSeeds`].
+    ///
+    /// # Cost
+    /// `2 a²` passes of three steps for the gradient over `a` axes, in parallel, and one visit to each pixel
+    /// and its neighbours with a heap of the flooded front.
+    pub fn apply<D: Dimension>(
+        self,
+        heatmap: ArrayView<'_, f32, D>,
+        image: ArrayView<'_, f32, D>,
+    ) -> Result<Array<bool, D>, SegError> {
+        check(&heatmap, &image)?;
+        let grey = in_f64(&image);
+        let seeds = self.seeds.of(heatmap.view())?;
+        let grid = Bordered::new(heatmap.shape());
+        let steps = grid.steps(self.connectivity);
+        // Gradients are not negative, so their bits are in the order of their values.
+        let levels = grid.surround(sobel(&grey).iter().map(|level| level.to_bits()), 0);
+        let mut open = grid.surround(seeds.iter().map(Option::is_none), false);
+        let mut flooded = grid.surround(seeds.iter().map(|&seed| seed == Some(true)), false);
+        let mut front: BinaryHeap<Reverse<(u64, usize, usize)>> = (grid.places().zip(&seeds))
+            .filter(|(_, seed)| seed.is_some())
+            .map(|(place, _)| Reverse((levels[place], 0, place)))
+            .collect();
+        let mut reached = 0;
+        while let Some(Reverse((_, _, place))) = front.pop() {
+            for &step in &steps {
+                let other = place.wrapping_add_signed(step);
+                if open[other] {
+                    open[other] = false;
+                    flooded[other] = flooded[place];
+                    reached += 1;
+                    front.push(Reverse((levels[other], reached, other)));
+                }
+            }
+        }
+        Ok(grid.inner(&flooded, heatmap.raw_dim()))
+    }
+}
+
+/// The root mean square over the axes of the image's smoothed slopes.
+fn sobel<D: Dimension>(image: &Array<f64, D>) -> Array<f64, D> {
+    let axes = image.ndim();
+    let mut squares = Array::zeros(image.raw_dim());
+    for along in 0..axes {
+        let mut slopes = image.clone();
+        for axis in 0..axes {
+            let weights = if axis == along {
+                [-1.0, 0.0, 1.0]
+            } else {
+                [0.25, 0.5, 0.25]
+            };
+            Zip::from(slopes.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
+                let wide = mirrored(&lane.to_vec(), 1);
+                for (value, around) in lane.iter_mut().zip(wide.windows(3)) {
+                    *value = around.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+                }
+            });
+        }
+        squares.zip_mut_with(&slopes, |square: &mut f64, slope| *square += slope * slope);
+    }
+    squares.mapv_into(|square| (square / axes.max(1) as f64).sqrt())
+}

@@ -61,7 +61,7 @@ impl Stages<'_> {
 
         // The guard, unlike tch's closures, puts the mode back after a panic in a stage too.
         let _no_grad = tch::no_grad_guard();
-        let trunk = stage::run(&self.as_slice()[..=first], input)?;
+        let trunk = stage::run(&self.as_slice()[..=first], &stage::copy(input)?)?;
         tch::with_grad(|| self.capture_tail(first, &trunk.f_detach()?, &wanted, batch))
     }
 
@@ -88,7 +88,7 @@ impl Stages<'_> {
                 check_finite(&activations, Values::Activations, stage.name())?;
                 // The next stage gets a copy: one that works in place would otherwise change what
                 // was captured, or be refused by autograd.
-                x = node.f_to_dtype(node.kind(), false, true)?;
+                x = stage::copy(&node)?;
                 layers.push(Layer {
                     name: stage.name().to_owned(),
                     node,

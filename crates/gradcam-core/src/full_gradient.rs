@@ -5,9 +5,9 @@
 
 use tch::{Kind, Tensor};
 
-use crate::capture::{check_finite, check_gradient};
+use crate::capture::{check_finite, check_gradient, check_logits};
 use crate::error::{CamError, Values};
-use crate::stage::Stages;
+use crate::stage::{self, Stages};
 use crate::target::{Resolved, Target};
 
 /// Each sample's score, parted into what its input and each stage's bias add to it.
@@ -83,7 +83,7 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
     for stage in stages.as_slice() {
         let node = x.f_detach()?.f_set_requires_grad(true)?;
         // The stage gets a copy, which it may work in.
-        let output = tch::with_grad(|| stage.forward(&node.f_to_dtype(node.kind(), false, true)?))?;
+        let output = tch::with_grad(|| stage.forward(&stage::copy(&node)?))?;
         x = output.f_detach()?;
         check_finite(&x, Values::Activations, stage.name())?;
         steps.push(Step {
@@ -94,10 +94,7 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
     }
 
     let logits = x.f_set_requires_grad(true)?;
-    let (batch, found) = (shape[0], logits.size());
-    if found.len() < 2 || found[0] != batch {
-        return Err(CamError::Logits { shape: found, batch });
-    }
+    check_logits(&logits, shape[0])?;
     let targets = Resolved::new(targets, &logits.f_detach()?)?;
     let score = tch::with_grad(|| Ok::<_, CamError>(targets.scores(&logits)?.f_sum(Kind::Float)?))?;
     let last = steps.last().ok_or(CamError::NoStages)?.name;

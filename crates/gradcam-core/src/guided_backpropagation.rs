@@ -170,16 +170,13 @@ fn forward(stages: &Stages<'_>, input: &Tensor, relus: &BTreeSet<usize>) -> Resu
         let start = x.f_detach()?.f_set_requires_grad(true)?;
         let end = tch::with_grad(|| -> Result<Tensor, CamError> {
             // The stages get a copy: one that works in place would be refused by autograd.
-            stage::run(
-                &stages.as_slice()[next..bound],
-                &start.f_to_dtype(start.kind(), false, true)?,
-            )
+            stage::run(&stages.as_slice()[next..bound], &stage::copy(&start)?)
         })?;
         let mut passes = None;
         if let Some(relu) = stages.as_slice().get(bound) {
             let before = end.f_detach()?;
             // A copy again, for a ReLU in place.
-            x = relu.forward(&before.f_to_dtype(before.kind(), false, true)?)?;
+            x = relu.forward(&stage::copy(&before)?)?;
             check_finite(&x, Values::Activations, relu.name())?;
             if !is_relu(&before, &x)? {
                 return Err(CamError::NotRelu {

@@ -105,7 +105,8 @@ impl<'a> Stages<'a> {
         &self.stages
     }
 
-    /// The output of the whole network. Whether a graph is built is the caller's gradient mode.
+    /// The output of the whole network. Whether a graph is built is the caller's gradient mode. Alone here and in
+    /// [`Stages::forward_from`] the stages get the caller's tensor itself, so that a first one in place changes it.
     ///
     /// # Shapes
     /// What the first stage takes, `[N, C, H, W]` or `[N, C, D, H, W]`, to the logits `[N, K]`.
@@ -138,7 +139,7 @@ impl<'a> Stages<'a> {
     /// [`CamError::Stage`].
     pub fn shapes(&self, input: &Tensor) -> Result<Vec<(String, Vec<i64>)>, CamError> {
         let _no_grad = tch::no_grad_guard();
-        let mut x = input.shallow_clone();
+        let mut x = copy(input)?;
         self.stages
             .iter()
             .map(|stage| {
@@ -175,4 +176,9 @@ pub(crate) fn run(stages: &[Stage<'_>], input: &Tensor) -> Result<Tensor, CamErr
     stages
         .iter()
         .try_fold(input.shallow_clone(), |x, stage| stage.forward(&x))
+}
+
+/// A stage may work in place; what it is given must be nobody else's. Laid out as the tensor is: channels last stays so.
+pub(crate) fn copy(tensor: &Tensor) -> Result<Tensor, TchError> {
+    tensor.f_to_dtype(tensor.kind(), false, true)
 }

@@ -85,6 +85,24 @@ fn stages_in_place_change_nothing_captured() {
     }
 }
 
+/// A first stage in place, and one that hands on what it gets: neither may reach the caller's images.
+#[test]
+fn the_callers_images_stay_the_callers() {
+    let mean = || Stage::new("mean", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None));
+    let in_place = Stages::new(vec![Stage::new("first", |x| x.shallow_clone().f_relu_()), mean()]).unwrap();
+    let images = normal(&[2, 3, 4, 5], 8);
+    let before = images.copy();
+    in_place.shapes(&images).unwrap();
+    let capture = in_place.capture(&images, &["first"]).unwrap();
+    assert_eq!(images, before);
+    assert_eq!(*capture.activations("first").unwrap(), before.relu());
+
+    let handed_on = Stages::new(vec![Stage::new("first", |x| Ok(x.shallow_clone())), mean()]).unwrap();
+    let capture = handed_on.capture(&images, &["first"]).unwrap();
+    let _ = images.shallow_clone().zero_();
+    assert_eq!(*capture.activations("first").unwrap(), before);
+}
+
 /// The gradient of a logit against differences of the tail's output, in double precision.
 #[test]
 fn gradients_are_slopes_of_the_targets_logit() {

@@ -120,14 +120,12 @@ pub fn group_cam(probe: &Probe<'_>, layer: &str, settings: &GroupCam) -> Result<
         return Err(CamError::Deviation { deviation });
     }
     let space = probe.space()?;
-    let weighted = weighted_channels(probe, layer)?;
     let _no_grad = tch::no_grad_guard();
-    let channels = weighted.size()[1];
-    let together = (channels as usize).div_ceil(groups) as i64;
     let maps = (0..probe.batch())
         .map(|sample| {
+            let weighted = weighted_channels(probe, layer, sample)?;
+            let together = (weighted.size()[0] as usize).div_ceil(groups) as i64;
             let planes = weighted
-                .f_get(sample)?
                 .f_split(together, 0)?
                 .iter()
                 .map(|group| {
@@ -176,18 +174,18 @@ pub fn group_cam(probe: &Probe<'_>, layer: &str, settings: &GroupCam) -> Result<
     Maps::new(&Tensor::f_stack(&maps, 0)?)
 }
 
-/// Each channel times its mean gradient, `[N, C, …]`, f32.
-fn weighted_channels(probe: &Probe<'_>, layer: &str) -> Result<Tensor, CamError> {
-    // A first stage that works in place must not have the caller's images.
-    let input = probe.input();
-    let input = input.f_to_dtype(input.kind(), false, true)?;
-    let capture = probe.stages().capture(&input, &[layer])?;
-    let gradients = capture.gradients(probe.targets())?;
+/// Each channel of one sample times its mean gradient, `[C, …]`, f32.
+fn weighted_channels(probe: &Probe<'_>, layer: &str, sample: i64) -> Result<Tensor, CamError> {
+    let capture = probe.stages().capture(&probe.sample(sample)?, &[layer])?;
+    let gradients = capture.gradients(std::slice::from_ref(&probe.targets()[sample as usize]))?;
     let at = gradients.at(layer)?;
     let axes: Vec<i64> = (2..at.spatial_shape()?.len() as i64).collect();
-    let _no_grad = tch::no_grad_guard();
     let weights = at.gradients().f_mean_dim(axes.as_slice(), true, Kind::Float)?;
-    Ok(at.activations().f_to_kind(Kind::Float)?.f_mul(&weights)?)
+    Ok(at
+        .activations()
+        .f_to_kind(Kind::Float)?
+        .f_mul(&weights)?
+        .f_squeeze_dim(0)?)
 }
 
 /// What is positive and above the quantile.

@@ -63,7 +63,7 @@ impl<'p> Probe<'p> {
     ///
     /// # Cost
     /// One forward pass. A method that needs a layer's activations runs the stages up to it once
-    /// more; [`Probe::from_capture`] has them already.
+    /// more, sample by sample; [`Probe::from_capture`] has them already.
     pub fn new(stages: &'p Stages<'p>, input: &Tensor, targets: &[Target]) -> Result<Self, CamError> {
         let shape = input.size();
         if shape.first().is_none_or(|&batch| batch < 1) {
@@ -71,7 +71,7 @@ impl<'p> Probe<'p> {
         }
         let _no_grad = tch::no_grad_guard();
         let input = input.f_detach()?;
-        let logits = stages.forward(&copy(&input)?)?;
+        let logits = stages.forward(&stage::copy(&input)?)?;
         check_logits(&logits, shape[0])?;
         check_finite(&logits, Values::Logits, last_name(stages)?)?;
         Self::with_logits(stages, input, &logits, targets, Vec::new())
@@ -79,6 +79,11 @@ impl<'p> Probe<'p> {
 
     /// Takes logits and activations from a capture of the same input instead of running the
     /// network.
+    ///
+    /// The activations are the batch's, whose convolutions libtorch rounds otherwise than those of a
+    /// sample alone: by some 1e-7 of their size, and so are the scores of altered copies. A weight
+    /// that is a small difference of scores is off by that share of the scores, not of the weight.
+    /// With [`Probe::new`] a sample's map does not depend on the batch at all.
     ///
     /// # Shapes
     /// `input` is what was captured from.
@@ -168,13 +173,24 @@ impl<'p> Probe<'p> {
     }
 
     /// What `layer` puts out: feature maps, `[N, C, H, W]` or `[N, C, D, H, W]`.
+    ///
+    /// Sample by sample, unless they are known: convolutions round otherwise in a batch, and weights that are small
+    /// differences of scores make more of that.
     pub(crate) fn activations(&self, layer: &str) -> Result<Tensor, CamError> {
         let index = self.stages.position(layer)?;
         let known = self.captured.iter().find(|(name, _)| name == layer);
         let activations = match known {
             Some((_, activations)) => activations.shallow_clone(),
             None => {
-                let activations = stage::run(&self.stages.as_slice()[..=index], &copy(&self.input)?)?;
+                let trunk = &self.stages.as_slice()[..=index];
+                let alone = (0..self.batch())
+                    .map(|sample| {
+                        let activations = stage::run(trunk, &stage::copy(&self.sample(sample)?)?)?;
+                        check_spatial(&activations, layer, 1)?;
+                        Ok(activations)
+                    })
+                    .collect::<Result<Vec<Tensor>, CamError>>()?;
+                let activations = Tensor::f_cat(&alone, 0)?;
                 check_finite(&activations, Values::Activations, layer)?;
                 activations
             }
@@ -186,10 +202,6 @@ impl<'p> Probe<'p> {
     /// The number of classes.
     pub(crate) fn logit_count(&self) -> i64 {
         self.logits
-    }
-
-    pub(crate) fn input(&self) -> &Tensor {
-        &self.input
     }
 
     /// One sample of the batch, `[1, C, …]`.
@@ -239,11 +251,6 @@ impl<'p> Probe<'p> {
         scores.push(self.scores_of(sample, outputs)?.f_to_kind(Kind::Double)?);
         Ok(())
     }
-}
-
-/// A stage may work in place; what it is given must not be the caller's.
-fn copy(tensor: &Tensor) -> Result<Tensor, CamError> {
-    Ok(tensor.f_to_dtype(tensor.kind(), false, true)?)
 }
 
 fn last_name<'s>(stages: &'s Stages<'_>) -> Result<&'s str, CamError> {

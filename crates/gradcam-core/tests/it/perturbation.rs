@@ -108,8 +108,7 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
                 let single = method(&alone, "relu1").unwrap();
                 let size = single.tensor().abs().max().double_value(&[]).max(1e-6);
                 let difference = largest_difference(&maps.tensor().narrow(0, sample, 1), single.tensor()) / size;
-                // Scores of 1 are known to 1e-7, and differences of them are a hundredth of that and less.
-                assert!(difference < 2e-5, "{name} {sample}: {difference}");
+                assert!(difference < 1e-6, "{name} {sample}: {difference}");
                 assert_eq!(maps.contents()[sample as usize], single.contents()[0], "{name}");
             }
             assert!(maps.contents().contains(&Content::Graded), "{name}");
@@ -132,7 +131,8 @@ fn a_capture_serves_as_well_as_a_forward_pass() {
                 method(&captured, layer).unwrap().tensor(),
                 method(&own, layer).unwrap().tensor(),
             );
-            assert!(difference < 1e-6, "{name} {layer}: {difference}");
+            // The capture's convolutions saw the batch, the probe's own each sample alone.
+            assert!(difference < 1e-5, "{name} {layer}: {difference}");
         }
     }
     let other = net.input(2, 4);

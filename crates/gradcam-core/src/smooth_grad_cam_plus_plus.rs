@@ -135,7 +135,7 @@ pub fn smooth_grad_cam_plus_plus(
 ///
 /// # Shapes
 /// `noise` is `[copies, N, C, H, W]`, or `[copies, 1, C, H, W]` for the same in each sample;
-/// volumes alike.
+/// volumes alike. It is rounded to the input's kind.
 ///
 /// # Errors
 /// [`CamError::Noise`] for noise of another shape, and those of [`smooth_grad_cam_plus_plus`].
@@ -179,6 +179,7 @@ pub fn smooth_grad_cam_plus_plus_with_noise(
         });
     }
     let _no_grad = tch::no_grad_guard();
+    let noise = noise.f_to_kind(input.kind())?;
     let clean = stages.capture(input, &[layer])?;
     let targets = Resolved::new(targets, clean.logits())?;
     let planes = clean.at(layer, clean.activations(layer)?)?.planes()?;

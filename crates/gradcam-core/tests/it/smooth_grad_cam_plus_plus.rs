@@ -139,3 +139,22 @@ fn nothing_comes_of_nothing() {
     let maps = smooth_grad_cam_plus_plus(&net, &image, "image", &[Target::Class(0)], &settings).unwrap();
     assert_eq!(maps.contents(), [Content::Zero]);
 }
+
+/// A convolution takes images of its weights' kind only, so the noise has to be of that kind too.
+#[test]
+fn noisy_copies_keep_the_inputs_kind() {
+    let maps = |kind: Kind| {
+        let mut net = SmallNet::images(4);
+        net.variables.set_kind(kind);
+        let (stages, input) = (net.stages(), net.input(2, 5).to_kind(kind));
+        let targets = [Target::Class(0), Target::Class(3)];
+        let settings = SmoothGradCamPlusPlus::default();
+        let maps = smooth_grad_cam_plus_plus(&stages, &input, "relu2", &targets, &settings).unwrap();
+        maps.normalise().unwrap().tensor().shallow_clone()
+    };
+    let expected = maps(Kind::Float);
+    for (kind, tolerance) in [(Kind::Double, 1e-4), (Kind::Half, 1e-2), (Kind::BFloat16, 8e-2)] {
+        let difference = largest_difference(&maps(kind), &expected);
+        assert!(difference < tolerance, "{kind:?}: {difference}");
+    }
+}

@@ -361,7 +361,7 @@ impl Sample {
         let rank = match target {
             Target::Class(class) => return self.check(*class),
             Target::Predicted => 0,
-            Target::Ranked(rank) => *rank as i64,
+            Target::Ranked(rank) => i64::try_from(*rank).unwrap_or(i64::MAX),
             _ => return Err(CamError::NoClassNamed { sample: self.sample }),
         };
         if rank >= shape[0] {

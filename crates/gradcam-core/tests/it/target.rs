@@ -129,6 +129,11 @@ fn targets_that_mean_nothing_are_refused() {
             ..
         }
     ));
+    // No index from the end.
+    assert!(matches!(
+        of(Target::Ranked(usize::MAX)),
+        CamError::Rank { classes: 3, .. }
+    ));
     assert!(matches!(
         of(Target::Class(0).probability().probability()),
         CamError::NoClassNamed { sample: 0 }

@@ -66,12 +66,7 @@ impl<'a, D: Dimension + RemoveAxis> FeatureMaps<'a, D> {
 
     /// One map for each sample as an array, as it is.
     pub(super) fn maps(&self, values: Vec<f32>) -> Result<Array<f32, D::Smaller>, CamError> {
-        if let Some(sample) = values
-            .chunks_exact(self.places)
-            .position(|map| !slices::all_finite(map))
-        {
-            return Err(CamError::NonFiniteMap { sample });
-        }
+        slices::check_finite(&values, self.places)?;
         let mut grid = vec![self.batch];
         grid.extend(&self.values.shape()[2..]);
         slices::from_vec(&grid, values)

@@ -37,3 +37,11 @@ pub(super) fn check_maps(shape: &[usize]) -> Result<(), CamError> {
 pub(super) fn all_finite(values: &[f32]) -> bool {
     values.iter().fold(true, |finite, value| finite & value.is_finite())
 }
+
+/// Names the first sample whose map, of so many places, holds a NaN or an infinity.
+pub(super) fn check_finite(values: &[f32], places: usize) -> Result<(), CamError> {
+    match values.chunks_exact(places).position(|map| !all_finite(map)) {
+        Some(sample) => Err(CamError::NonFiniteMap { sample }),
+        None => Ok(()),
+    }
+}

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 
-use super::slices::{GRAIN, check_maps, from_vec, slice};
+use super::slices::{GRAIN, check_finite, check_maps, from_vec, slice};
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
 
@@ -14,7 +14,7 @@ use crate::parallelism::Parallelism;
 /// `[N, H, W]` with a `size` of `[H, W]`; any number of axes in place of `H, W` will do.
 ///
 /// # Errors
-/// [`CamError::Shape`] and [`CamError::Size`].
+/// [`CamError::Shape`], [`CamError::Size`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
 ///
 /// # Cost
 /// One pass for each axis, the last first, since then the arrays are still small.
@@ -32,6 +32,7 @@ pub fn upsample<D: Dimension>(
         });
     }
     let mut values = slice(&maps.as_standard_layout()).to_vec();
+    check_finite(&values, values.len() / shape[0])?;
     for axis in (1..shape.len()).rev() {
         let length = size[axis - 1];
         if length != shape[axis] {
@@ -40,6 +41,8 @@ pub fn upsample<D: Dimension>(
             shape[axis] = length;
         }
     }
+    // Between values of opposite sign near the largest that f32 holds.
+    check_finite(&values, values.len() / shape[0])?;
     from_vec(&shape, values)
 }
 

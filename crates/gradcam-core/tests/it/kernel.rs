@@ -1,5 +1,6 @@
+use gradcam_core::kernel::KpcaKernel;
 use gradcam_core::{CamError, Content, Parallelism, kernel};
-use ndarray::{Array, Array2, Array3, Array4, ArrayD, ArrayView, Axis, IxDyn, array, s};
+use ndarray::{Array, Array2, Array3, Array4, ArrayD, ArrayView, Axis, IxDyn, Slice, array, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -105,6 +106,82 @@ fn layouts_do_not_matter() {
     assert_eq!(viewed.unwrap(), expected);
 }
 
+/// Every kernel, bit for bit, on either path: columns first, channels last, backwards, every second value of a larger
+/// array, and one value for all places.
+#[test]
+fn every_kernel_takes_every_layout() {
+    let others: [Method; 7] = [
+        |a, _, p| kernel::eigen_cam(a, p),
+        |a, _, p| kernel::principal_component(a, p),
+        |a, _, p| kernel::kpca_cam(a, KpcaKernel::default(), p),
+        |a, _, p| kernel::fem(a, 1.0, p),
+        |a, _, p| {
+            let weights = Array2::from_shape_fn((a.shape()[0], a.shape()[1]), |(n, c)| (3 * n + c) as f32 - 4.0);
+            kernel::weighted_cam(a, weights.view(), p)
+        },
+        |a, _, p| {
+            let size: Vec<usize> = a.shape()[1..].iter().map(|extent| 2 * extent + 1).collect();
+            kernel::upsample(a, &size, p)
+        },
+        |a, _, p| Ok(kernel::normalise(a, p)?.maps),
+    ];
+    let columns_first = |array: &ArrayD<f32>| array.t().as_standard_layout().into_owned().reversed_axes();
+    let channels_last = |array: &ArrayD<f32>| {
+        let axes = array.ndim();
+        let to = [&[0][..], &(2..axes).collect::<Vec<_>>(), &[1]].concat();
+        let back = [&[0, axes - 1][..], &(1..axes - 1).collect::<Vec<_>>()].concat();
+        let permuted = array.view().permuted_axes(to).as_standard_layout().into_owned();
+        permuted.permuted_axes(back)
+    };
+    let backwards = |array: &ArrayD<f32>| {
+        let mut turned = array.clone();
+        (0..array.ndim()).for_each(|axis| turned.invert_axis(Axis(axis)));
+        let mut turned = turned.as_standard_layout().into_owned();
+        (0..array.ndim()).for_each(|axis| turned.invert_axis(Axis(axis)));
+        turned
+    };
+    let every_second = Slice::new(1, None, 2);
+    for shape in [
+        &[3, 5, 4, 6][..],
+        &[1, 1, 1, 1],
+        &[2, 7, 3, 4, 5],
+        &[2, 3, 9],
+        &[4, 1, 5, 1],
+    ] {
+        let (a, g) = (random(shape, 21), random(shape, 22));
+        let mut spread = [&a, &g].map(|array| {
+            let shape: Vec<usize> = shape.iter().map(|extent| 2 * extent).collect();
+            let mut wide = ArrayD::from_elem(IxDyn(&shape), f32::NAN);
+            wide.slice_each_axis_mut(|_| every_second).assign(array);
+            wide
+        });
+        spread
+            .iter_mut()
+            .for_each(|wide| wide.slice_each_axis_inplace(|_| every_second));
+        let [wide_a, wide_g] = spread;
+        let pairs = [
+            (a.clone(), g.clone()),
+            (columns_first(&a), columns_first(&g)),
+            (channels_last(&a), channels_last(&g)),
+            (backwards(&a), channels_last(&g)),
+            (wide_a, wide_g),
+        ];
+        for (number, kernel) in METHODS.into_iter().chain(others).enumerate() {
+            let expected = kernel(a.view(), g.view(), Serial).unwrap();
+            for (layout, (a, g)) in pairs.iter().enumerate() {
+                for parallelism in [Rayon, Serial] {
+                    let found = kernel(a.view(), g.view(), parallelism).unwrap();
+                    assert_eq!(found, expected, "kernel {number}, layout {layout}, {shape:?}");
+                }
+            }
+            let one = ArrayD::from_elem(IxDyn(&vec![1; shape.len()]), 0.7);
+            let repeated = kernel(a.view(), one.broadcast(IxDyn(shape)).unwrap(), Rayon).unwrap();
+            let full = kernel(a.view(), ArrayD::from_elem(IxDyn(shape), 0.7).view(), Rayon).unwrap();
+            assert_eq!(repeated, full, "kernel {number}, {shape:?}");
+        }
+    }
+}
+
 #[test]
 fn faults_in_the_data_are_errors() {
     let good = random(&[2, 3, 4, 4], 5);
@@ -119,6 +196,10 @@ fn faults_in_the_data_are_errors() {
         }
         assert!(matches!(
             kernel::principal_component(spoilt.view(), Rayon),
+            Err(CamError::NonFiniteMap { sample: 1 })
+        ));
+        assert!(matches!(
+            kernel::upsample(spoilt.view(), &[6, 2, 9], Rayon),
             Err(CamError::NonFiniteMap { sample: 1 })
         ));
         assert!(matches!(

@@ -106,4 +106,18 @@ pub enum SegError {
         /// How many steps were made.
         steps: usize,
     },
+    /// A pipeline with a step that looks at the image, and none given.
+    #[error("a step of the pipeline needs the image; none was given")]
+    NoImage,
+    /// No heatmap to fuse.
+    #[error("no heatmaps; expected one or more")]
+    NoHeatmaps,
+    /// Weights that do not fit the heatmaps.
+    #[error("the weights are {weights:?} for {heatmaps} heatmaps; expected one each, 0 or more, and one above 0")]
+    Weights {
+        /// The weights given.
+        weights: Vec<f64>,
+        /// How many heatmaps there are.
+        heatmaps: usize,
+    },
 }

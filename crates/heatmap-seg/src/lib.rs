@@ -26,6 +26,8 @@
 //! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
 //! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
 //! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
+//! | `fusion.rs` | [`Fusion`]: several heatmaps to one |
+//! | `pipeline.rs` | [`Pipeline`]: all steps as one value, [`Segmentation`] |
 //! | `image.rs`, `mirror.rs` | the image's checks, and what lies past its border |
 //! | `error.rs` | [`SegError`] |
 
@@ -38,6 +40,7 @@ mod connectivity;
 mod convex_hull;
 mod error;
 mod fill_holes;
+mod fusion;
 mod guided_filter;
 mod histogram;
 mod hysteresis;
@@ -50,6 +53,7 @@ mod morphology;
 mod multi_otsu;
 mod otsu;
 mod percentile;
+mod pipeline;
 mod random_walker;
 mod seeds;
 mod threshold;
@@ -61,10 +65,12 @@ pub use calibration::Calibration;
 pub use clean_up::CleanUp;
 pub use connectivity::Connectivity;
 pub use error::SegError;
+pub use fusion::Fusion;
 pub use guided_filter::GuidedFilter;
 pub use hysteresis::Hysteresis;
 pub use local_threshold::{LocalThreshold, LocalWindow};
 pub use multi_otsu::multi_otsu;
+pub use pipeline::{Pipeline, Segmentation};
 pub use random_walker::RandomWalker;
 pub use seeds::Seeds;
 pub use threshold::Threshold;

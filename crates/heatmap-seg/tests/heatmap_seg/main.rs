@@ -4,4 +4,5 @@ mod faults;
 mod goldens;
 mod identities;
 mod masks;
+mod pipeline;
 mod refined;

@@ -76,7 +76,7 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
                     std::slice::from_ref(target),
                 );
                 let difference = largest_difference(&batch.tensor().narrow(0, sample, 1), single.tensor());
-                assert!(difference < 1e-6, "{layer} {sample}: {difference}");
+                assert!(difference < 1e-5, "{layer} {sample}: {difference}");
                 let single = single.heatmaps(&size).unwrap();
                 assert!(largest_difference(&heat.tensor().narrow(0, sample, 1), single.tensor()) < 1e-5);
             }

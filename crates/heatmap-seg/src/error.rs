@@ -120,4 +120,12 @@ pub enum SegError {
         /// How many heatmaps there are.
         heatmaps: usize,
     },
+    /// A setting of the dense CRF that is out of its range.
+    #[error("{setting} is {value}, which is out of its range")]
+    Crf {
+        /// The setting's name, as in JSON.
+        setting: &'static str,
+        /// The value given.
+        value: f32,
+    },
 }

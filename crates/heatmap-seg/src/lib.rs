@@ -26,6 +26,7 @@
 //! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
 //! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
 //! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
+//! | `dense_crf.rs`, `permutohedral.rs` | [`DenseCrf`], and the lattice that its bilateral kernel goes through |
 //! | `fusion.rs` | [`Fusion`]: several heatmaps to one |
 //! | `pipeline.rs` | [`Pipeline`]: all steps as one value, [`Segmentation`] |
 //! | `image.rs`, `mirror.rs` | the image's checks, and what lies past its border |
@@ -38,6 +39,7 @@ mod clean_up;
 mod components;
 mod connectivity;
 mod convex_hull;
+mod dense_crf;
 mod error;
 mod fill_holes;
 mod fusion;
@@ -53,6 +55,7 @@ mod morphology;
 mod multi_otsu;
 mod otsu;
 mod percentile;
+mod permutohedral;
 mod pipeline;
 mod random_walker;
 mod seeds;
@@ -64,6 +67,7 @@ mod yen;
 pub use calibration::Calibration;
 pub use clean_up::CleanUp;
 pub use connectivity::Connectivity;
+pub use dense_crf::DenseCrf;
 pub use error::SegError;
 pub use fusion::Fusion;
 pub use guided_filter::GuidedFilter;

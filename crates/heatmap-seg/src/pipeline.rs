@@ -1,7 +1,9 @@
 use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::{CleanUp, GuidedFilter, Hysteresis, LocalThreshold, RandomWalker, SegError, Threshold, Watershed};
+use crate::{
+    CleanUp, DenseCrf, GuidedFilter, Hysteresis, LocalThreshold, RandomWalker, SegError, Threshold, Watershed,
+};
 
 /// How a heatmap becomes a mask, for [`Pipeline`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub enum Segmentation {
     RandomWalker(RandomWalker),
     /// The watershed, which needs the image.
     Watershed(Watershed),
+    /// The dense conditional random field, which needs the image.
+    DenseCrf(DenseCrf),
 }
 
 /// From a heatmap to a clean mask, as one value that can be saved.
@@ -85,7 +89,7 @@ impl Pipeline {
     pub fn needs_image(&self) -> bool {
         let segmentation = match self.segmentation {
             Segmentation::Threshold(_) | Segmentation::Local(_) | Segmentation::Hysteresis(_) => false,
-            Segmentation::RandomWalker(_) | Segmentation::Watershed(_) => true,
+            Segmentation::RandomWalker(_) | Segmentation::Watershed(_) | Segmentation::DenseCrf(_) => true,
         };
         segmentation || self.guided_filter.is_some()
     }
@@ -118,6 +122,7 @@ impl Pipeline {
             Segmentation::Hysteresis(rule) => rule.apply(heatmap)?,
             Segmentation::RandomWalker(walker) => walker.apply(heatmap, image()?)?,
             Segmentation::Watershed(watershed) => watershed.apply(heatmap, image()?)?,
+            Segmentation::DenseCrf(crf) => crf.apply(heatmap, image()?)?,
         };
         self.clean_up
             .iter()

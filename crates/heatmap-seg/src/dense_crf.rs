@@ -1,0 +1,315 @@
+use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::SegError;
+use crate::image::check;
+use crate::permutohedral::{Lattice, MOST_FEATURES};
+
+/// The dense conditional random field: every pixel agrees with all others, the more the nearer they are in place
+/// and in grey value.
+///
+/// Mean field in `n` iterations from `q = p`, where `p` is the heatmap kept within `clip` and `1 − clip`:
+///
+/// `logit q_i ← logit p_i + Σ_m w_m Σ_j k̂_m(i, j) (2 q_j − 1)`
+///
+/// over two kernels, a Gaussian of the distance, `exp(−|x_i − x_j|² / 2σ²)`, and a bilateral one,
+/// `exp(−|x_i − x_j|² / 2σ² − (I_i − I_j)² / 2τ²)`. Each is normalised on both sides,
+/// `k̂(i, j) = k(i, j) / √(Σ_l k(i, l) · Σ_l k(l, j))`, and has `j = i` in the sum, as in pydensecrf. A pixel is
+/// foreground where `q > 1/2`.
+///
+/// The Gaussian is exact to 5 σ; the bilateral kernel goes through the permutohedral lattice, which approximates it.
+///
+/// Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", 2011,
+/// [arXiv:1210.5644](https://arxiv.org/abs/1210.5644).
+///
+/// # Units
+/// σ is in pixels, τ in the image's units.
+///
+/// ```
+/// use heatmap_seg::DenseCrf;
+/// use ndarray::array;
+///
+/// // The heatmap has missed the third pixel, which looks like those that it is sure of.
+/// let heatmap = array![0.9_f32, 0.9, 0.45, 0.2, 0.1, 0.1];
+/// let image = array![0.8_f32, 0.8, 0.8, 0.2, 0.2, 0.2];
+/// let crf = DenseCrf::default().with_bilateral(3.0, 0.1, 3.0).with_gaussian(1.0, 0.0);
+/// let mask = crf.apply(heatmap.view(), image.view())?;
+/// assert_eq!(mask, array![true, true, true, false, false, false]);
+/// # Ok::<(), heatmap_seg::SegError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DenseCrf {
+    iterations: usize,
+    clip: f32,
+    gaussian_sigma: f32,
+    gaussian_weight: f32,
+    bilateral_sigma: f32,
+    bilateral_tau: f32,
+    bilateral_weight: f32,
+}
+
+impl Default for DenseCrf {
+    /// Five iterations, a clip of 0.01, a Gaussian of 3 pixels and weight 3, a bilateral kernel of 80 pixels, 0.05 and
+    /// weight 10: those of pydensecrf's example, for images in 0..=1.
+    fn default() -> DenseCrf {
+        DenseCrf {
+            iterations: 5,
+            clip: 0.01,
+            gaussian_sigma: 3.0,
+            gaussian_weight: 3.0,
+            bilateral_sigma: 80.0,
+            bilateral_tau: 0.05,
+            bilateral_weight: 10.0,
+        }
+    }
+}
+
+impl DenseCrf {
+    /// How many rounds of the mean field are made.
+    pub fn with_iterations(self, iterations: usize) -> DenseCrf {
+        DenseCrf { iterations, ..self }
+    }
+
+    /// How near to 0 and 1 a heatmap's value can be believed, above 0 and below one half.
+    pub fn with_clip(self, clip: f32) -> DenseCrf {
+        DenseCrf { clip, ..self }
+    }
+
+    /// σ in pixels and the weight of the Gaussian kernel; a weight of 0 leaves it out.
+    pub fn with_gaussian(self, sigma: f32, weight: f32) -> DenseCrf {
+        DenseCrf {
+            gaussian_sigma: sigma,
+            gaussian_weight: weight,
+            ..self
+        }
+    }
+
+    /// σ in pixels, τ in the image's units and the weight of the bilateral kernel; a weight of 0 leaves it out.
+    pub fn with_bilateral(self, sigma: f32, tau: f32, weight: f32) -> DenseCrf {
+        DenseCrf {
+            bilateral_sigma: sigma,
+            bilateral_tau: tau,
+            bilateral_weight: weight,
+            ..self
+        }
+    }
+
+    /// The mask of the pixels of a probability above one half.
+    ///
+    /// # Shapes
+    /// A heatmap of one to three axes, one pixel or more, and a grey image of its shape; the mask has it too.
+    ///
+    /// # Errors
+    /// As [`DenseCrf::probabilities`].
+    ///
+    /// # Cost
+    /// That of [`DenseCrf::probabilities`].
+    pub fn apply<D: Dimension>(
+        self,
+        heatmap: ArrayView<'_, f32, D>,
+        image: ArrayView<'_, f32, D>,
+    ) -> Result<Array<bool, D>, SegError> {
+        Ok(self
+            .probabilities(heatmap, image)?
+            .mapv(|probability| probability > 0.5))
+    }
+
+    /// The probability of the foreground at each pixel.
+    ///
+    /// # Shapes
+    /// A heatmap of one to three axes, one pixel or more, and a grey image of its shape; the result has it too.
+    ///
+    /// # Errors
+    /// [`SegError::Axes`] for more than three axes; [`SegError::Crf`] for a setting out of its range, or a τ so small
+    /// that the image spans more than 10⁶ of them; [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`];
+    /// [`SegError::Image`].
+    ///
+    /// # Cost
+    /// Linear in the pixels: the lattice once, and for each iteration a pass over it and `10 σ` steps a pixel and axis for
+    /// the Gaussian, in parallel and in f32.
+    pub fn probabilities<D: Dimension>(
+        self,
+        heatmap: ArrayView<'_, f32, D>,
+        image: ArrayView<'_, f32, D>,
+    ) -> Result<Array<f32, D>, SegError> {
+        let axes = heatmap.ndim();
+        if axes >= MOST_FEATURES {
+            return Err(SegError::Axes {
+                found: axes,
+                expected: MOST_FEATURES - 1,
+            });
+        }
+        check(&heatmap, &image)?;
+        let (least, greatest) = image
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, greatest), &value| {
+                (least.min(value), greatest.max(value))
+            });
+        let longest = heatmap.shape().iter().copied().max().unwrap_or(1) as f32;
+        for (setting, value, valid) in [
+            ("clip", self.clip, self.clip > 0.0 && self.clip < 0.5),
+            (
+                "gaussian_sigma",
+                self.gaussian_sigma,
+                self.gaussian_sigma > 0.0 && self.gaussian_sigma.is_finite(),
+            ),
+            (
+                "gaussian_weight",
+                self.gaussian_weight,
+                self.gaussian_weight >= 0.0 && self.gaussian_weight.is_finite(),
+            ),
+            (
+                "bilateral_sigma",
+                self.bilateral_sigma,
+                longest / self.bilateral_sigma <= 1e6 && self.bilateral_sigma > 0.0 && self.bilateral_sigma.is_finite(),
+            ),
+            (
+                "bilateral_tau",
+                self.bilateral_tau,
+                (greatest - least) / self.bilateral_tau <= 1e6
+                    && self.bilateral_tau > 0.0
+                    && self.bilateral_tau.is_finite(),
+            ),
+            (
+                "bilateral_weight",
+                self.bilateral_weight,
+                self.bilateral_weight >= 0.0 && self.bilateral_weight.is_finite(),
+            ),
+        ] {
+            if !valid {
+                return Err(SegError::Crf { setting, value });
+            }
+        }
+        let mut kernels = Vec::new();
+        if self.gaussian_weight > 0.0 {
+            kernels.push(Kernel::new(
+                self.gaussian_weight,
+                Filter::Gaussian {
+                    weights: gaussian(self.gaussian_sigma, longest as usize),
+                    shape: heatmap.shape().to_vec(),
+                },
+                heatmap.len(),
+            ));
+        }
+        if self.bilateral_weight > 0.0 {
+            // The last axis first: which feature is which does not matter but for the lattice's error.
+            let mut places = Vec::with_capacity(heatmap.len() * (axes + 1));
+            let mut index = vec![0_usize; axes];
+            for &value in image {
+                places.extend(index.iter().rev().map(|&at| at as f32 / self.bilateral_sigma));
+                places.push((value - least) / self.bilateral_tau);
+                for (at, &length) in index.iter_mut().zip(heatmap.shape()).rev() {
+                    *at += 1;
+                    if *at < length {
+                        break;
+                    }
+                    *at = 0;
+                }
+            }
+            let lattice = Filter::Lattice(Lattice::new(&places, axes + 1));
+            kernels.push(Kernel::new(self.bilateral_weight, lattice, heatmap.len()));
+        }
+        let unary: Vec<f32> = heatmap
+            .iter()
+            .map(|value| {
+                let value = value.clamp(self.clip, 1.0 - self.clip);
+                (value / (1.0 - value)).ln()
+            })
+            .collect();
+        let probability = |logit: f32| 1.0 / (1.0 + (-logit).exp());
+        let mut logits = unary.clone();
+        for _ in 0..self.iterations {
+            let beliefs: Vec<f32> = logits.par_iter().map(|&logit| 2.0 * probability(logit) - 1.0).collect();
+            logits.copy_from_slice(&unary);
+            for kernel in &kernels {
+                kernel.add(&beliefs, &mut logits);
+            }
+        }
+        let mut probabilities = Array::zeros(heatmap.raw_dim());
+        for (value, logit) in probabilities.iter_mut().zip(logits) {
+            *value = probability(logit);
+        }
+        Ok(probabilities)
+    }
+}
+
+/// A kernel, normalised on both sides.
+#[derive(Debug)]
+struct Kernel {
+    weight: f32,
+    filter: Filter,
+    /// `1 / √(Σ_j k(i, j))` of each pixel.
+    norms: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Filter {
+    Gaussian { weights: Vec<f32>, shape: Vec<usize> },
+    Lattice(Lattice),
+}
+
+impl Kernel {
+    fn new(weight: f32, filter: Filter, pixels: usize) -> Kernel {
+        let sums = filter.apply(vec![1.0; pixels]);
+        Kernel {
+            weight,
+            filter,
+            norms: sums.into_iter().map(|sum| 1.0 / (sum + 1e-20).sqrt()).collect(),
+        }
+    }
+
+    fn add(&self, beliefs: &[f32], logits: &mut [f32]) {
+        let scaled = beliefs.iter().zip(&self.norms).map(|(belief, norm)| belief * norm);
+        let filtered = self.filter.apply(scaled.collect());
+        for ((logit, value), norm) in logits.iter_mut().zip(filtered).zip(&self.norms) {
+            *logit += self.weight * norm * value;
+        }
+    }
+}
+
+impl Filter {
+    fn apply(&self, values: Vec<f32>) -> Vec<f32> {
+        match self {
+            Filter::Lattice(lattice) => lattice.filter(&values),
+            Filter::Gaussian { weights, shape } => {
+                let Ok(mut array) = Array::from_shape_vec(shape.as_slice(), values) else {
+                    unreachable!("one value for each pixel");
+                };
+                for axis in 0..shape.len() {
+                    Zip::from(array.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
+                        let smooth = convolve(&lane.to_vec(), weights);
+                        lane.iter_mut().zip(smooth).for_each(|(value, smooth)| *value = smooth);
+                    });
+                }
+                array.into_raw_vec_and_offset().0
+            }
+        }
+    }
+}
+
+/// The weights of a pixel and of those to one side of it, no farther than a lane is long.
+fn gaussian(sigma: f32, longest: usize) -> Vec<f32> {
+    let reach = longest.min((5.0 * sigma).ceil() as usize);
+    (0..=reach)
+        .map(|step| (-0.5 * (step as f32 / sigma).powi(2)).exp())
+        .collect()
+}
+
+/// A lane convolved, with nothing past its ends.
+fn convolve(lane: &[f32], weights: &[f32]) -> Vec<f32> {
+    let mut sums: Vec<f32> = lane.iter().map(|value| weights[0] * value).collect();
+    for (step, &weight) in weights.iter().enumerate().take(lane.len()).skip(1) {
+        let kept = lane.len() - step;
+        sums[..kept]
+            .iter_mut()
+            .zip(&lane[step..])
+            .for_each(|(sum, value)| *sum += weight * value);
+        sums[step..]
+            .iter_mut()
+            .zip(&lane[..kept])
+            .for_each(|(sum, value)| *sum += weight * value);
+    }
+    sums
+}

@@ -1,7 +1,7 @@
 //! What the perturbation methods have in common, and each against its formula in plain loops.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradcam_core::{
@@ -274,6 +274,60 @@ fn evidence_is_positive_whatever_the_sign_of_the_score() {
     assert!(largest_difference(heat.tensor(), &(image.squeeze_dim(1) / 4.0)) < 1e-6);
     let against = maps(Target::Class(0).counterfactual());
     assert_eq!(against.contents(), [Content::Zero]);
+}
+
+/// The heatmaps of a network whose head is multiplied by `scale`.
+fn with_scaled_head(scale: f64, target: &Target) -> Vec<(&'static str, Tensor)> {
+    let net = SmallNet::images(7);
+    tch::no_grad(|| {
+        for name in ["fc.weight", "fc.bias"] {
+            let _ = net.variable(name).g_mul_scalar_(scale);
+        }
+    });
+    let (stages, input) = (net.stages(), net.input(1, 9));
+    let probe = Probe::new(&stages, &input, std::slice::from_ref(target)).unwrap();
+    METHODS
+        .into_iter()
+        .map(|(name, method)| {
+            let heat = method(&probe, "relu2").unwrap().normalise().unwrap();
+            (name, heat.tensor().shallow_clone())
+        })
+        .collect()
+}
+
+/// The evidence against a class is the evidence for it in a network that says the opposite.
+#[test]
+fn a_counterfactual_is_the_target_of_the_opposite_network() {
+    let mut seen = HashSet::new();
+    for class in 0..4 {
+        let target = Target::Class(class);
+        let opposite = with_scaled_head(-1.0, &target);
+        let plain = with_scaled_head(1.0, &target);
+        let against = with_scaled_head(1.0, &target.counterfactual());
+        for (((name, found), (_, expected)), (_, plain)) in against.iter().zip(&opposite).zip(&plain) {
+            assert!(largest_difference(found, expected) < 1e-6, "{name}");
+            if largest_difference(found, plain) > 1e-3 {
+                seen.insert(*name);
+            }
+        }
+    }
+    assert_eq!(seen.len(), METHODS.len(), "in these it is another heatmap: {seen:?}");
+}
+
+/// No constant added to scores or weights: a head many times larger or smaller leaves the heatmap, but where scores go
+/// through a softmax.
+#[test]
+fn scaling_the_head_leaves_the_heatmap() {
+    let target = Target::Class(2);
+    let plain = with_scaled_head(1.0, &target);
+    for scale in [16.0, 2f64.powi(-24)] {
+        for ((name, found), (_, expected)) in with_scaled_head(scale, &target).iter().zip(&plain) {
+            if !["score", "ss_", "is_"].iter().any(|softmax| name.starts_with(softmax)) {
+                let difference = largest_difference(found, expected);
+                assert!(difference < 1e-6, "{name} times {scale}: {difference}");
+            }
+        }
+    }
 }
 
 #[test]

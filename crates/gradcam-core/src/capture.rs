@@ -37,7 +37,8 @@ impl Stages<'_> {
     ///
     /// Stages up to the earliest of the layers run without a graph, so a late layer costs hardly
     /// more than a forward pass. The gradient mode is afterwards what it was, also after an error,
-    /// and no variable's gradient is touched.
+    /// and no variable's gradient is touched. The stages get copies of `input` and of what is kept, so
+    /// that those in place change neither.
     ///
     /// # Shapes
     /// `input` has the samples on its first axis; the last stage puts out `[N, classes]`, that of a

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use tch::{Kind, Tensor};
 
-use crate::capture::check_finite;
+use crate::capture::{check_finite, check_logits};
 use crate::error::{CamError, Values};
 use crate::heatmap::Maps;
 use crate::stage::{self, Stages};
@@ -97,10 +97,7 @@ pub fn guided_backpropagation(
     let _no_grad = tch::no_grad_guard();
     let segments = forward(stages, input, &relus)?;
     let output = &segments.last().ok_or(CamError::NoStages)?.end;
-    let shape = output.size();
-    if !matches!(shape.len(), 2 | 4 | 5) || shape[0] != batch || shape.contains(&0) {
-        return Err(CamError::Logits { shape, batch });
-    }
+    check_logits(output, batch)?;
     let logits = output.f_detach()?;
     let last = stages.as_slice().last().ok_or(CamError::NoStages)?;
     check_finite(&logits, Values::Logits, last.name())?;
@@ -135,7 +132,8 @@ pub fn guided_backpropagation(
 /// has the gradient's shape.
 ///
 /// # Errors
-/// [`CamError::Input`] for a gradient of another shape, [`CamError::MapBatch`], [`CamError::Size`].
+/// [`CamError::Input`] for a gradient of another shape, [`CamError::MapBatch`], and [`CamError::NonFinite`] for a
+/// product that is not.
 ///
 /// ```
 /// use gradcam_core::{Maps, guided_grad_cam};
@@ -156,7 +154,9 @@ pub fn guided_grad_cam(gradient: &Tensor, maps: &Maps) -> Result<Tensor, CamErro
     let _no_grad = tch::no_grad_guard();
     let positive = Maps::new(&maps.tensor().f_clamp_min(0.0)?)?;
     let places = positive.upsample(&shape[2..])?;
-    Ok(gradient.f_mul(&places.tensor().f_unsqueeze(1)?)?)
+    let guided = gradient.f_mul(&places.tensor().f_unsqueeze(1)?)?;
+    check_finite(&guided, Values::Gradients, INPUT)?;
+    Ok(guided)
 }
 
 /// Runs the network, one graph for each segment.

@@ -136,6 +136,12 @@ fn faults_are_named() {
         guided_grad_cam(&normal(&[1, 1, 4, 4], 1), &maps),
         Err(CamError::MapBatch { .. })
     ));
+    // Of finite numbers no product may be infinite either.
+    let positive = Maps::new(&(maps.tensor().abs() + 10.0)).unwrap();
+    assert!(matches!(
+        guided_grad_cam(&(normal(&[2, 1, 4, 4], 1) * 3e38), &positive),
+        Err(CamError::NonFinite { .. })
+    ));
     assert!(matches!(
         guided_grad_cam(&normal(&[2, 4, 4], 1), &maps),
         Err(CamError::Input { .. })

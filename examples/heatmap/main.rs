@@ -22,7 +22,7 @@ use gradcam_core::{
     ColourMap, Content, GradientMethod, Probe, Stage, Stages, Target, Window, grey, last_spatial, overlay, side_by_side,
 };
 use image::{DynamicImage, ImageReader, Rgb, RgbImage, imageops};
-use models::{Architecture, DeviceChoice, Head, Network, NetworkConfig};
+use models::{Architecture, DeviceChoice, Head, Network, NetworkConfig, Output};
 use ndarray::Array2;
 use tch::{Kind, Tensor};
 
@@ -39,7 +39,8 @@ struct Options {
     #[arg(long, value_name = "FILE", required_unless_present = "list_layers")]
     image: Option<PathBuf>,
 
-    /// The network, by torchvision's name
+    /// The network: torchvision's name, or Keras's behind keras_, such as keras_xception; a name that is none lists them
+    /// all
     #[arg(long, value_name = "NAME")]
     model: Architecture,
 
@@ -63,7 +64,7 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
 
-    /// Print the layers with their output shapes, and stop
+    /// Print the layers with their output shapes, parameters and multiply-adds, and stop
     #[arg(long)]
     list_layers: bool,
 
@@ -132,6 +133,11 @@ fn main() -> ExitCode {
 
 /// Does what the options ask for and returns what to say about it.
 fn run(options: &Options) -> Result<Vec<String>> {
+    ensure!(
+        options.model.axes() == 2 && options.model.output() == Output::Image,
+        "--model names {}, which does not classify images",
+        options.model
+    );
     let mut network = NetworkConfig::new(options.model)
         .with_classes(options.classes)
         .build(options.device.device()?)?;
@@ -222,15 +228,8 @@ fn stages(network: &Network) -> Result<Stages<'_>> {
 }
 
 fn list_layers(network: &Network, side: i64) -> Result<Vec<String>> {
-    let image = Tensor::f_zeros(
-        [1, network.input().channels(), side, side],
-        (Kind::Float, network.device()),
-    )?;
-    let layers = stages(network)?.shapes(&image)?;
-    Ok(layers
-        .iter()
-        .map(|(name, shape)| format!("{name:<20} {shape:?}"))
-        .collect())
+    let description = network.describe(&[1, network.input().channels(), side, side])?;
+    Ok(description.to_string().lines().map(str::to_owned).collect())
 }
 
 fn labels(options: &Options) -> Result<Vec<String>> {
@@ -381,10 +380,13 @@ mod tests {
             "64",
         ];
         let lines = run(&Options::try_parse_from(options).unwrap()).unwrap();
-        assert!(
-            lines.contains(&format!("{:<20} {:?}", "features.12", [1, 512, 3, 3])),
-            "{lines:?}"
-        );
+        let line = lines.iter().find(|line| line.starts_with("features.12 ")).unwrap();
+        let columns: Vec<_> = line
+            .split("  ")
+            .map(str::trim)
+            .filter(|column| !column.is_empty())
+            .collect();
+        assert_eq!(columns, ["features.12", "[1, 512, 3, 3]", "197184", "1769472"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use heatmap_filter::Filter;
-use models::{Architecture, DeviceChoice};
+use models::{Architecture, DeviceChoice, Output};
 use scan_data::Layout;
 use tch::Device;
 
@@ -26,12 +26,12 @@ pub struct Options {
     #[arg(long)]
     pub layout: Option<Layout>,
 
-    /// The network to train, by torchvision's name (resnet18, squeezenet1_0, …); give several, apart by commas, to compare
-    /// them
+    /// The network to train: torchvision's name (resnet18, squeezenet1_0, …), or Keras's behind keras_ (keras_xception, …);
+    /// give several, apart by commas, to compare them
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "resnet18")]
     pub model: Vec<Architecture>,
 
-    /// Weights to start from (safetensors); the head is replaced when the class counts differ
+    /// Weights to start from (safetensors or a PyTorch state dict); the head is replaced when the class counts differ
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 
@@ -115,6 +115,10 @@ impl Options {
         }
         for (index, model) in self.model.iter().enumerate() {
             ensure!(!self.model[..index].contains(model), "--model names {model} twice");
+            ensure!(
+                model.axes() == 2 && model.output() == Output::Image,
+                "--model names {model}, which does not classify images"
+            );
         }
         for (index, filter) in self.filters.iter().enumerate() {
             ensure!(

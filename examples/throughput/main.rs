@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use gradcam_core::{Stage, Stages, Target, grad_cam, last_spatial};
-use models::{Architecture, DeviceChoice, InferenceConfig, Network, NetworkConfig};
+use models::{Architecture, DeviceChoice, InferenceConfig, Network, NetworkConfig, Output};
 use serde::Serialize;
 use tch::nn::{self, OptimizerConfig as _};
 use tch::{Cuda, Device, Kind, Reduction, Tensor};
@@ -86,13 +86,13 @@ struct Row {
     training: f64,
 }
 
-const HEADER: &str = "network             batch  size  precision   forward/s   heatmap/s  training/s";
+const HEADER: &str = "network              batch  size  precision   forward/s   heatmap/s  training/s";
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<18} {:>6} {:>5}  {:<9} {:>11.1} {:>11.1} {:>11.1}",
+            "{:<19} {:>6} {:>5}  {:<9} {:>11.1} {:>11.1} {:>11.1}",
             self.network, self.batch, self.size, self.precision, self.forward, self.heatmap, self.training
         )
     }
@@ -165,7 +165,11 @@ fn measure(network: &Network, batch: i64, precision: Precision, device: &str, op
     })?;
 
     let mut optimiser = nn::sgd(0.9, 0.0, 1e-4, false).build(network.variables(), 1e-3)?;
-    let labels = Tensor::f_zeros([batch], (Kind::Int64, network.device()))?;
+    let labelled = match network.architecture().output() {
+        Output::Image => vec![batch],
+        Output::Pixels => [&shape[..1], &shape[2..]].concat(),
+    };
+    let labels = Tensor::f_zeros(labelled.as_slice(), (Kind::Int64, network.device()))?;
     let training = if batch == 1 {
         // Batch norms take statistics over the batch, and the last ones of some networks see one place only.
         f64::NAN

@@ -44,6 +44,8 @@ pub(crate) struct Blueprint {
     pub(crate) axes: usize,
     /// The smallest extent of any axis.
     pub(crate) least: i64,
+    /// The smallest extent of the longest axis.
+    pub(crate) least_longest: i64,
     pub(crate) stages: Stages,
 }
 
@@ -68,12 +70,18 @@ impl Blueprint {
             input: InputSpec::imagenet(),
             axes: 2,
             least,
+            least_longest: least,
             stages,
         }
     }
 
     fn with_input(mut self, input: InputSpec) -> Self {
         self.input = input;
+        self
+    }
+
+    fn with_least_longest(mut self, least_longest: i64) -> Self {
+        self.least_longest = least_longest;
         self
     }
 
@@ -85,6 +93,7 @@ impl Blueprint {
             input: InputSpec::symmetric(3).with_size(size),
             axes: 2,
             least,
+            least_longest: least,
             stages,
         }
     }
@@ -101,6 +110,7 @@ impl Blueprint {
             },
             axes: 3,
             least,
+            least_longest: least,
             stages,
         }
     }
@@ -294,10 +304,12 @@ architectures! {
         resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet50())
     }),
     /// `basic_unet_2d`, a segmentation instead of a class, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
-    BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, basic_unet::stages::<2>),
+    BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, basic_unet::stages::<2>)
+        .with_least_longest(basic_unet::LEAST_LONGEST),
     /// `basic_unet_3d` over volumes, a segmentation instead of a class,
     /// [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
-    BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, basic_unet::stages::<3>),
+    BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, basic_unet::stages::<3>)
+        .with_least_longest(basic_unet::LEAST_LONGEST),
 }
 
 impl Architecture {
@@ -336,7 +348,8 @@ impl Architecture {
         self.blueprint().axes
     }
 
-    /// The smallest extent along any axis of space that the network takes, in pixels.
+    /// The smallest extent along any axis of space that the network takes, in pixels. U-Nets need twice that along one
+    /// axis: their instance norms, more than one place at the lowest resolution.
     ///
     /// ```
     /// use models::Architecture;

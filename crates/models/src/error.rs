@@ -51,8 +51,8 @@ pub enum ModelError {
         /// The kind asked for.
         kind: Kind,
     },
-    /// A network that was rebuilt for inference was to be loaded, trained or rebuilt.
-    #[error("the network was rebuilt for inference; its original can be loaded, trained and rebuilt, it cannot")]
+    /// A network that was rebuilt for inference was to be saved, loaded, trained or rebuilt.
+    #[error("the network was rebuilt for inference; its original can be saved, loaded, trained and rebuilt, it cannot")]
     ForInference,
     /// The weights file could not be read as safetensors.
     #[error("cannot read the weights file {} as safetensors", path.display())]

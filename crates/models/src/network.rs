@@ -109,6 +109,7 @@ impl NetworkConfig {
             name,
             axes,
             least,
+            least_longest,
             stages,
             ..
         } = self.architecture.blueprint();
@@ -126,6 +127,7 @@ impl NetworkConfig {
                 channels,
                 axes,
                 least,
+                least_longest,
             };
             let first = stages.remove(0).after(guard);
             stages.insert(0, first);
@@ -300,7 +302,7 @@ impl Network {
     }
 
     /// The same network as it stands, rebuilt to be evaluated faster: the same stages by the same names, with
-    /// variables of its own. Training and loading are the original's.
+    /// variables of its own. Training, loading and saving are the original's.
     ///
     /// # Errors
     /// [`ModelError::InferenceKind`] for a kind that holds no real numbers; [`ModelError::ForInference`] for a network
@@ -364,8 +366,12 @@ impl Network {
     /// name begins with [`TEMPORARY_PREFIX`](crate::TEMPORARY_PREFIX).
     ///
     /// # Errors
-    /// [`ModelError::Write`] with the path.
+    /// [`ModelError::Write`] with the path; [`ModelError::ForInference`] for a network that was rebuilt for inference,
+    /// whose variables no other network could load.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
+        if self.inference.is_some() {
+            return Err(ModelError::ForInference);
+        }
         weights::save(&self.variables, path.as_ref())
     }
 }

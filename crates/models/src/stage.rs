@@ -180,6 +180,8 @@ pub(crate) struct Guard {
     pub(crate) channels: i64,
     pub(crate) axes: usize,
     pub(crate) least: i64,
+    /// Of the longest axis.
+    pub(crate) least_longest: i64,
 }
 
 impl Layer for Guard {
@@ -189,11 +191,20 @@ impl Layer for Guard {
             channels,
             axes,
             least,
+            least_longest,
         } = *self;
         let found = x.size();
-        if found.len() != axes + 2 || found[1] != channels || found[2..].iter().any(|&extent| extent < least) {
+        let fits = found.len() == axes + 2
+            && found[1] == channels
+            && found[2..].iter().all(|&extent| extent >= least)
+            && found[2..].iter().any(|&extent| extent >= least_longest);
+        if !fits {
+            let longest = match least_longest {
+                _ if least_longest == least => String::new(),
+                longest => format!(", one of them at least {longest}"),
+            };
             return Err(TchError::Shape(format!(
-                "{network} takes [N, {channels}] and {axes} extents of at least {least}, found {found:?}"
+                "{network} takes [N, {channels}] and {axes} extents of at least {least}{longest}, found {found:?}"
             )));
         }
         Ok(x.shallow_clone())

@@ -118,6 +118,11 @@ fn what_cannot_be_is_refused() {
         fast.optimize_for_inference(&InferenceConfig::default()),
         Err(ModelError::ForInference)
     ));
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        fast.save(folder.path().join("folded.safetensors")),
+        Err(ModelError::ForInference)
+    ));
     assert!(matches!(
         fast.load("none.safetensors", models::Head::Exact),
         Err(ModelError::ForInference)

@@ -193,9 +193,36 @@ fn training(architecture: Architecture, golden: &Golden) {
     println!("{architecture} training: relative difference {worst:.1e}");
 }
 
+/// The smallest input is taken, and a smaller one refused by its size.
+fn extremes(architecture: Architecture, golden: &Golden) {
+    let network = network(architecture, golden, Kind::Float);
+    let least = architecture.least_extent();
+    let input = |extent, last| {
+        let mut shape = vec![1, network.input().channels()];
+        shape.resize(1 + architecture.axes(), extent);
+        shape.push(last);
+        Tensor::zeros(shape.as_slice(), (Kind::Float, Device::Cpu))
+    };
+    let forward = |input| tch::no_grad(|| network.forward(&input));
+    let longest = match architecture.output() {
+        Output::Image => least,
+        Output::Pixels => 2 * least,
+    };
+    assert_eq!(forward(input(least, longest)).unwrap().size()[..2], [1, 10]);
+    for (extent, last) in [(least, longest - 1), (least - 1, longest)] {
+        let message = forward(input(extent, last)).unwrap_err().to_string();
+        assert!(message.contains(&format!("extents of at least {least}")), "{message}");
+        assert_eq!(
+            message.contains(&format!("one of them at least {longest}")),
+            longest > least
+        );
+    }
+}
+
 fn check(name: &str, architecture: Architecture) {
     let golden = Golden::read(name);
     assert_eq!(name.parse::<Architecture>().unwrap(), architecture);
+    extremes(architecture, &golden);
     evaluation(architecture, &golden, Kind::Float, SINGLE);
     evaluation(architecture, &golden, Kind::Double, DOUBLE);
     training(architecture, &golden);

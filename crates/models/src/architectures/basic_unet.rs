@@ -19,6 +19,9 @@ use crate::stage::Stage;
 /// The layer that holds one output per class.
 pub(crate) const HEAD: &str = "final_conv";
 
+/// The smallest extent of the longest axis, so that the lowest level's instance norms have more than one place.
+pub(crate) const LEAST_LONGEST: i64 = 32;
+
 /// Channels of the levels, from the image's resolution down.
 const FEATURES: [i64; 5] = [32, 32, 64, 128, 256];
 

@@ -4,6 +4,8 @@ use std::ops::Div;
 
 use tch::{Kind, TchError, Tensor, nn};
 
+use crate::layers::Distribution;
+
 /// Where layers get their variables from, and what the names of those begin with.
 ///
 /// An architecture is written once, as a function of a scope. A fresh scope makes new variables in a store. A scope
@@ -59,10 +61,10 @@ impl<'a> Scope<'a> {
     }
 
     /// A variable that training changes.
-    pub(crate) fn trainable(&self, name: &str, shape: &[i64], init: nn::Init) -> Result<Tensor, TchError> {
+    pub(crate) fn trainable(&self, name: &str, shape: &[i64], from: Distribution) -> Result<Tensor, TchError> {
         match self.existing {
             Some(_) => self.prepared(name, &self.taken(name)?),
-            None => self.path.f_var(name, shape, init),
+            None => Ok(self.path.add(name, from.draw(shape, self.path.device())?, true)),
         }
     }
 
@@ -71,7 +73,7 @@ impl<'a> Scope<'a> {
         if self.existing.is_some() {
             return self.prepared(name, &self.taken(name)?);
         }
-        let tensor = nn::f_init(nn::Init::Const(value), shape, self.path.device(), Kind::Float)?;
+        let tensor = Distribution::Constant(value).draw(shape, self.path.device())?;
         Ok(self.path.add(name, tensor, false))
     }
 

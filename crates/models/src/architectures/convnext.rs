@@ -3,12 +3,12 @@
 //! Liu et al., "A ConvNet for the 2020s", 2022, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545). Layout, variable
 //! names and initialisation are those of torchvision.
 
-use tch::{TchError, Tensor, nn};
+use tch::{TchError, Tensor};
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, Conv2d, ConvConfig, Flatten, GlobalAveragePool, Init, Layer, LayerNorm, LayerNorm2d, Linear,
-    LinearConfig, Pass, Sequence, StochasticDepth, in_kind_of,
+    Activation, Conv2d, ConvConfig, Distribution, Flatten, GlobalAveragePool, Init, Layer, LayerNorm, LayerNorm2d,
+    Linear, LinearConfig, Pass, Sequence, StochasticDepth, in_kind_of,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -77,7 +77,7 @@ impl Block {
         let block = scope / "block";
         let depthwise = ConvConfig::new(channels, channels, 7).centred().with_groups(channels);
         Ok(Self {
-            layer_scale: scope.trainable("layer_scale", &[channels, 1, 1], nn::Init::Const(LAYER_SCALE))?,
+            layer_scale: scope.trainable("layer_scale", &[channels, 1, 1], Distribution::Constant(LAYER_SCALE))?,
             depthwise: conv(&(&block / 0), depthwise)?,
             norm: LayerNorm::new(&(&block / 2), channels, EPSILON)?,
             expand: linear(&(&block / 3), channels, 4 * channels)?,

@@ -259,7 +259,7 @@ fn twice(
 /// A 1×1 convolution, initialised as by He et al.; Keras also draws again what lies beyond two standard deviations, and
 /// widens the rest to the same variance.
 fn squeeze(inputs: i64, outputs: i64) -> ConvConfig<2> {
-    ConvConfig::new(inputs, outputs, 1).with_init(Init::HeNormal(Fan::In))
+    ConvConfig::new(inputs, outputs, 1).with_init(Init::HeTruncatedNormal(Fan::In))
 }
 
 fn operations(layers: &mut Layers<'_>, plan: &Plan, previous: i64) -> Result<Operations, TchError> {
@@ -311,7 +311,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &NasNetConf
     let mut layers = Layers::new(scope, norm(0.9997, 1e-3));
     let stem = ConvConfig::new(settings.channels, config.stem, 3)
         .with_stride(2)
-        .with_init(Init::HeNormal(Fan::In));
+        .with_init(Init::HeTruncatedNormal(Fan::In));
     let (conv, stem_norm) = layers.conv_norm("stem_conv1", "stem_bn1", stem)?.into_parts();
     layers.separate("stem_conv1", conv, "stem_bn1", stem_norm);
 

@@ -1,6 +1,6 @@
-use tch::{Kind, TchError, Tensor, nn};
+use tch::{Kind, TchError, Tensor};
 
-use super::{Layer, Pass};
+use super::{Distribution, Layer, Pass};
 use crate::scope::Scope;
 
 /// Which variance of a batch goes into the running one.
@@ -93,12 +93,12 @@ impl BatchNorm {
         let scope = scope.in_full_precision();
         let shape = [channels];
         let weight = match config.scale {
-            true => Some(scope.trainable("weight", &shape, nn::Init::Const(1.0))?),
+            true => Some(scope.trainable("weight", &shape, Distribution::Constant(1.0))?),
             false => None,
         };
         Ok(Self::Normalise {
             weight,
-            bias: scope.trainable("bias", &shape, nn::Init::Const(0.0))?,
+            bias: scope.trainable("bias", &shape, Distribution::Constant(0.0))?,
             running_mean: scope.buffer("running_mean", &shape, 0.0)?,
             running_var: scope.buffer("running_var", &shape, 1.0)?,
             config,
@@ -155,7 +155,7 @@ impl Layer for BatchNorm {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
+    use tch::{Device, nn};
 
     use super::*;
 

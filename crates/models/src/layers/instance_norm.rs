@@ -1,6 +1,6 @@
-use tch::{TchError, Tensor, nn};
+use tch::{TchError, Tensor};
 
-use super::{Layer, Pass};
+use super::{Distribution, Layer, Pass};
 use crate::scope::Scope;
 
 /// Normalisation of each sample's each channel over space, (x − mean) / √(variance + 1e-5) · weight + bias, with
@@ -17,8 +17,8 @@ impl InstanceNorm {
     pub(crate) fn new(scope: &Scope<'_>, channels: i64) -> Result<Self, TchError> {
         let shape = [channels];
         Ok(Self {
-            weight: scope.trainable("weight", &shape, nn::Init::Const(1.0))?,
-            bias: scope.trainable("bias", &shape, nn::Init::Const(0.0))?,
+            weight: scope.trainable("weight", &shape, Distribution::Constant(1.0))?,
+            bias: scope.trainable("bias", &shape, Distribution::Constant(0.0))?,
         })
     }
 }

@@ -1,6 +1,6 @@
-use tch::{TchError, Tensor, nn};
+use tch::{TchError, Tensor};
 
-use super::{Layer, Pass, in_kind_of};
+use super::{Distribution, Layer, Pass, in_kind_of};
 use crate::scope::Scope;
 
 /// Normalisation over the last axis, (x − mean) / √(variance + ε) · weight + bias, with variables `weight` and `bias`,
@@ -17,8 +17,8 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     pub(crate) fn new(scope: &Scope<'_>, channels: i64, epsilon: f64) -> Result<Self, TchError> {
         Ok(Self {
-            weight: scope.trainable("weight", &[channels], nn::Init::Const(1.0))?,
-            bias: scope.trainable("bias", &[channels], nn::Init::Const(0.0))?,
+            weight: scope.trainable("weight", &[channels], Distribution::Constant(1.0))?,
+            bias: scope.trainable("bias", &[channels], Distribution::Constant(0.0))?,
             epsilon,
         })
     }

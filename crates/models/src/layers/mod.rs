@@ -24,7 +24,7 @@ pub(crate) use conv::{Conv, Conv2d, ConvConfig, Padding, pad_list};
 pub(crate) use conv_norm::ConvNorm;
 pub(crate) use dropout::Dropout;
 pub(crate) use flatten::Flatten;
-pub(crate) use init::{Fan, Init};
+pub(crate) use init::{Distribution, Fan, Init};
 pub(crate) use instance_norm::InstanceNorm;
 pub(crate) use layer::{Layer, Pass};
 pub(crate) use layer_norm::{LayerNorm, LayerNorm2d};

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use gradcam_core::{Stage, Stages, Target, grad_cam, last_spatial};
 use models::{Architecture, DeviceChoice, InferenceConfig, Network, NetworkConfig, Output};
@@ -24,7 +24,7 @@ use tch::{Cuda, Device, Kind, Reduction, Tensor};
 #[derive(Debug, Parser)]
 #[command(about = "Images per second of the forward pass, of heatmaps and of training")]
 struct Options {
-    /// Networks by name, with commas between.
+    /// Classifiers by name, with commas between.
     #[arg(long, value_delimiter = ',', default_value = "resnet18,resnet50")]
     networks: Vec<Architecture>,
     /// Images at once, with commas between.
@@ -104,6 +104,13 @@ fn main() -> Result<()> {
         options.seconds > 0.0 && options.batches.iter().all(|&batch| batch > 0),
         "--seconds and --batches are above 0"
     );
+    if let Some(pixels) = options
+        .networks
+        .iter()
+        .find(|network| network.output() == Output::Pixels)
+    {
+        bail!("--networks names {pixels}, which gives each pixel a class: there is no class to make a heatmap of");
+    }
     let device = options.device.device()?;
     let name = describe(device);
     println!(
@@ -165,11 +172,7 @@ fn measure(network: &Network, batch: i64, precision: Precision, device: &str, op
     })?;
 
     let mut optimiser = nn::sgd(0.9, 0.0, 1e-4, false).build(network.variables(), 1e-3)?;
-    let labelled = match network.architecture().output() {
-        Output::Image => vec![batch],
-        Output::Pixels => [&shape[..1], &shape[2..]].concat(),
-    };
-    let labels = Tensor::f_zeros(labelled.as_slice(), (Kind::Int64, network.device()))?;
+    let labels = Tensor::f_zeros([batch], (Kind::Int64, network.device()))?;
     let training = if batch == 1 {
         // Batch norms take statistics over the batch, and the last ones of some networks see one place only.
         f64::NAN

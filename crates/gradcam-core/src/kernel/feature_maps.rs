@@ -1,9 +1,11 @@
 //! What a layer puts out, or the gradients there: planes of channels of samples.
 
 use ndarray::{Array, ArrayView, CowArray, Dimension, RemoveAxis};
+use rayon::prelude::*;
 
 use super::slices;
 use crate::error::CamError;
+use crate::parallelism::Parallelism;
 
 /// An array `[N, C, spatial axes]` in row-major layout.
 pub(super) struct FeatureMaps<'a, D: Dimension> {
@@ -62,6 +64,20 @@ impl<'a, D: Dimension + RemoveAxis> FeatureMaps<'a, D> {
     pub(super) fn sample(&self, sample: usize) -> &[f32] {
         let values = self.channels * self.places;
         &self.as_slice()[sample * values..][..values]
+    }
+
+    /// What `one` makes of each sample, one after the other.
+    pub(super) fn by_sample(
+        &self,
+        parallelism: Parallelism,
+        one: impl Fn(usize) -> Result<Vec<f32>, CamError> + Sync + Send,
+    ) -> Result<Vec<f32>, CamError> {
+        let maps: Vec<Result<Vec<f32>, CamError>> = match parallelism {
+            Parallelism::Rayon => (0..self.batch).into_par_iter().map(one).collect(),
+            Parallelism::Serial => (0..self.batch).map(one).collect(),
+        };
+        // The first sample's error, whichever thread came first.
+        Ok(maps.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// One map for each sample as an array, as it is.

@@ -1,7 +1,6 @@
 //! KPCA-CAM.
 
 use ndarray::{Array, ArrayView, ArrayView2, Dimension, RemoveAxis};
-use rayon::prelude::*;
 
 use super::feature_maps::FeatureMaps;
 use super::first_eigenvector::first_eigenvector;
@@ -103,13 +102,7 @@ where
         let products = values.t().dot(&values).as_standard_layout().iter().copied().collect();
         Ok(kernel.component(products, channels, &sum))
     };
-    let maps: Vec<Result<Vec<f32>, CamError>> = match parallelism {
-        Parallelism::Rayon => (0..activations.batch).into_par_iter().map(one).collect(),
-        Parallelism::Serial => (0..activations.batch).map(one).collect(),
-    };
-    // The first sample's error, whichever thread came first.
-    let maps = maps.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-    activations.rectified_maps(maps)
+    activations.rectified_maps(activations.by_sample(parallelism, one)?)
 }
 
 impl KpcaKernel {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
-use rayon::prelude::*;
 
 use super::feature_maps::FeatureMaps;
 use super::first_eigenvector::{first_eigenvector_of, mixed_dot};
@@ -72,13 +71,9 @@ pub(super) fn components<'t, D: Dimension + RemoveAxis>(
     parallelism: Parallelism,
     terms: impl Fn(usize) -> Cow<'t, [f32]> + Sync,
 ) -> Result<Vec<f32>, CamError> {
-    let one = |sample: usize| component(&terms(sample), maps.places).ok_or(CamError::NonFiniteMap { sample });
-    let maps: Vec<Result<Vec<f32>, CamError>> = match parallelism {
-        Parallelism::Rayon => (0..maps.batch).into_par_iter().map(one).collect(),
-        Parallelism::Serial => (0..maps.batch).map(one).collect(),
-    };
-    // The first sample's error, whichever thread came first.
-    Ok(maps.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+    maps.by_sample(parallelism, |sample| {
+        component(&terms(sample), maps.places).ok_or(CamError::NonFiniteMap { sample })
+    })
 }
 
 /// That of one sample; `None` if a term is not finite.

@@ -42,6 +42,17 @@ pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Resu
             network.architecture()
         );
     };
+    if let Some(stage) = network
+        .stages()
+        .iter()
+        .find(|stage| stage.name() == name && stage.carried() > 0)
+    {
+        bail!(
+            "layer {name} of {} holds an earlier layer's output, too, in its last {} channels, and its heatmap would show both",
+            network.architecture(),
+            stage.carried()
+        );
+    }
     match layers.iter().find(|(layer, _)| *layer == name) {
         Some((_, shape)) if shape.len() == 4 && shape[2..].iter().any(|&extent| extent > 1) => {
             Ok((name, shape[1..].to_vec()))

@@ -12,7 +12,8 @@ pub(crate) fn fill_holes<D: Dimension>(mask: ArrayView<'_, bool, D>, connectivit
     let inside = grid.surround(mask.iter().map(|_| true), false);
     let mut holes = grid.surround(mask.iter().map(|&on| !on), false);
     for place in grid.places() {
-        if holes[place] && sides.iter().any(|&side| !inside[place.wrapping_add_signed(side)]) {
+        // Without axes there are no sides, and nothing around a hole.
+        if holes[place] && (sides.is_empty() || sides.iter().any(|&side| !inside[place.wrapping_add_signed(side)])) {
             take_component(&mut holes, place, &steps);
         }
     }

@@ -1,7 +1,7 @@
 //! `goldens/masks.json` holds masks before and after each step of scikit-image and SciPy. They must agree in
 //! every pixel.
 
-use heatmap_seg::{CleanUp, SegError};
+use heatmap_seg::{CleanUp, Connectivity, SegError};
 use ndarray::{Array, Array3, ArrayD, Axis};
 use serde::Deserialize;
 
@@ -76,4 +76,29 @@ fn balls_may_be_larger_than_the_mask() {
     assert!(huge.iter().all(|&on| on));
     let nothing = CleanUp::Open { radius: usize::MAX }.apply(dot.view()).unwrap();
     assert!(nothing.iter().all(|&on| !on));
+}
+
+/// No axes, and an axis without pixels.
+#[test]
+fn masks_may_be_next_to_nothing() {
+    let connectivity = Connectivity::Corners;
+    let steps = [
+        CleanUp::AtLeast {
+            pixels: 1,
+            connectivity,
+        },
+        CleanUp::Largest { connectivity },
+        CleanUp::FillHoles { connectivity },
+        CleanUp::Open { radius: 2 },
+        CleanUp::Close { radius: 2 },
+    ];
+    for step in steps {
+        for pixel in [ndarray::arr0(false), ndarray::arr0(true)] {
+            assert_eq!(step.apply(pixel.view()).unwrap(), pixel, "{step:?}");
+        }
+        let empty = Array3::from_elem((2, 0, 3), true);
+        assert_eq!(step.apply(empty.view()).unwrap(), empty, "{step:?}");
+    }
+    let empty = Array::from_elem((0, 3), true);
+    assert_eq!(CleanUp::ConvexHull.apply(empty.view()).unwrap(), empty);
 }

@@ -88,8 +88,18 @@ pub enum MetricError {
         /// The number of axes.
         found: usize,
     },
-    /// A spacing of voxels that is NaN, infinite, 0 or negative.
-    #[error("the spacing along axis {axis} is {value}; expected a finite length above 0")]
+    /// An axis that is too long for the exact search between surfaces.
+    #[error("axis {axis} has {length} voxels; expected at most {most}")]
+    AxisLength {
+        /// Which axis, from 0.
+        axis: usize,
+        /// The number of voxels along it.
+        length: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A spacing of voxels that is NaN, not above 0, or so small or large that distances leave the range of f32.
+    #[error("the spacing along axis {axis} is {value}; expected 1e-12 to 1e12")]
     Spacing {
         /// Which axis, from 0.
         axis: usize,

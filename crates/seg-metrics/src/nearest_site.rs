@@ -15,6 +15,8 @@ use rayon::prelude::*;
 
 use crate::bit_mask::BitMask;
 
+/// Voxels along an axis: cells are numbered by 21 bits, and f32 holds the coordinates of twice as many.
+pub(crate) const MOST: usize = (1 << 23) - 1;
 const LANES: usize = 8;
 /// Bounds in f32 are off by less than a millionth.
 const SLACK: f32 = 1.0 + 4e-6;

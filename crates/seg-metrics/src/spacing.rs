@@ -2,7 +2,10 @@
 
 use crate::MetricError;
 
-/// Checks that there is one finite, positive spacing per axis.
+/// Spacings whose squares, times those of any number of voxels, are far inside the range of f32.
+const RANGE: std::ops::RangeInclusive<f64> = 1e-12..=1e12;
+
+/// Checks that there is one spacing per axis, neither 0 nor out of range.
 pub(crate) fn check_spacing(axes: usize, spacing: &[f64]) -> Result<(), MetricError> {
     if spacing.len() != axes {
         return Err(MetricError::Length {
@@ -12,7 +15,7 @@ pub(crate) fn check_spacing(axes: usize, spacing: &[f64]) -> Result<(), MetricEr
             second_len: spacing.len(),
         });
     }
-    match spacing.iter().position(|&step| !(step.is_finite() && step > 0.0)) {
+    match spacing.iter().position(|step| !RANGE.contains(step)) {
         Some(axis) => Err(MetricError::Spacing {
             axis,
             value: spacing[axis],

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use crate::bit_mask::BitMask;
 use crate::empty_masks::{DISTANCE, OVERLAP};
-use crate::nearest_site::Sites;
+use crate::nearest_site::{MOST, Sites};
 use crate::spacing::check_spacing;
 use crate::{Connectivity, EmptyMasks, MetricError, surface_elements};
 
@@ -101,8 +101,8 @@ impl SurfaceDistances {
     /// All distances are in those of `spacing`, which has one length per axis.
     ///
     /// # Errors
-    /// [`MetricError::Shape`]; [`MetricError::Axes`] unless there are 2 or 3; [`MetricError::Length`] and
-    /// [`MetricError::Spacing`] for a wrong spacing.
+    /// [`MetricError::Shape`]; [`MetricError::Axes`] unless there are 2 or 3; [`MetricError::AxisLength`] from
+    /// 2²³ voxels along one; [`MetricError::Length`] and [`MetricError::Spacing`] for a wrong spacing.
     ///
     /// # Cost
     /// One pass over both masks, which packs them to a bit a voxel; the rest depends on the surfaces
@@ -131,6 +131,13 @@ impl SurfaceDistances {
         if !matches!(prediction.ndim(), 2 | 3) {
             return Err(MetricError::Axes {
                 found: prediction.ndim(),
+            });
+        }
+        if let Some(axis) = prediction.shape().iter().position(|&length| length > MOST) {
+            return Err(MetricError::AxisLength {
+                axis,
+                length: prediction.shape()[axis],
+                most: MOST,
             });
         }
         check_spacing(prediction.ndim(), spacing)?;

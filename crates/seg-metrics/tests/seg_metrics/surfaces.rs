@@ -440,7 +440,7 @@ fn one_policy_serves_overlaps_and_distances() {
 fn wrong_settings_are_named() {
     let mask = Array2::from_elem((3, 4), true);
     let new = |spacing: &[f64]| SurfaceDistances::new(mask.view(), mask.view(), spacing, Connectivity::Faces);
-    for value in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+    for value in [0.0, -1.0, 1e-13, 1e13, f64::INFINITY, f64::NAN] {
         assert!(matches!(new(&[1.0, value]), Err(MetricError::Spacing { axis: 1, .. })));
         assert!(matches!(
             distance_transform(mask.view(), &[value, 1.0]),
@@ -506,5 +506,51 @@ fn boundary_iou_is_that_of_the_plain_rims() {
             // Where one rim is empty and the other is not, both say 0; where both are, medpy's 1.
             assert_eq!(score, expected, "pair {number}, width {width}");
         }
+    }
+}
+
+/// The longest axis that there may be, and one voxel more.
+#[test]
+fn axes_are_as_long_as_can_be_numbered() {
+    let longest = (1 << 23) - 1;
+    for (length, fits) in [(longest, true), (longest + 1, false)] {
+        let ends = Array2::from_shape_fn((1, length), |(_, x)| x == 0 || x == length - 1);
+        let start = Array2::from_shape_fn((1, length), |(_, x)| x == 0);
+        let found = SurfaceDistances::new(ends.view(), start.view(), &[1.0, 1.0], Connectivity::Faces);
+        if fits {
+            let found = found.unwrap();
+            assert_eq!(found.directed(Direction::PredictionToTruth), [0.0, (length - 1) as f64]);
+            assert_eq!(found.elements(Direction::PredictionToTruth).len(), 8);
+        } else {
+            let most = longest;
+            assert_eq!(found, Err(MetricError::AxisLength { axis: 1, length, most }));
+        }
+    }
+}
+
+/// At both ends of the spacings allowed, distances are those on unit spacing times the spacing.
+#[test]
+fn small_and_large_spacings_lose_nothing() {
+    let mask = Array2::from_shape_fn((40, 70), |(y, x)| (y * 7 + x * 3) % 101 == 0);
+    let other = Array2::from_shape_fn((40, 70), |(y, x)| (y * 5 + x) % 89 == 0);
+    let transform = distance_transform(mask.view(), &[1.0, 1.0]).unwrap();
+    let measure = |spacing: f64| {
+        let pair = SurfaceDistances::new(mask.view(), other.view(), &[spacing; 2], Connectivity::Faces).unwrap();
+        (
+            pair.assd(EmptyMasks::error()).unwrap(),
+            pair.surface_dice(2.1 * spacing, SurfaceDice::SurfaceElements, EmptyMasks::error())
+                .unwrap(),
+        )
+    };
+    let (assd, dice) = measure(1.0);
+    for spacing in [1e-12, 1e12] {
+        let scaled = distance_transform(mask.view(), &[spacing; 2]).unwrap();
+        for (&one, &scaled) in transform.iter().zip(&scaled) {
+            // Rounded to f32, squared and not.
+            assert_relative_eq!(f64::from(scaled), f64::from(one) * spacing, max_relative = 2e-7);
+        }
+        let scaled = measure(spacing);
+        assert_relative_eq!(scaled.0, assd * spacing, max_relative = 1e-12);
+        assert_relative_eq!(scaled.1, dice, max_relative = 1e-12);
     }
 }

@@ -316,7 +316,8 @@ impl Confusion {
     pub fn f_beta(self, beta: f64, empty: EmptyMasks) -> Result<f64, MetricError> {
         check_weight("beta", beta)?;
         let square = beta * beta;
-        self.tversky(1.0 / (1.0 + square), square / (1.0 + square), empty)
+        // The second is 1 where the square is infinite.
+        self.tversky(1.0 / (1.0 + square), 1.0 / (1.0 + square.recip()), empty)
     }
 
     /// Tversky's index, `TP / (TP + α·FP + β·FN)`: Dice at α = β = ½, IoU at α = β = 1.
@@ -384,8 +385,7 @@ impl Confusion {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn relative_volume_error(self, empty: EmptyMasks) -> Result<f64, MetricError> {
-        let truth = self.in_truth() as f64;
-        self.scored(empty, DISTANCE, (self.in_prediction() as f64 - truth) / truth)
+        self.scored(empty, DISTANCE, self.volume_error())
     }
 
     /// Absolute relative volume error, `| |P| − |T| | / |T|`, which does not cancel in a mean.
@@ -400,7 +400,12 @@ impl Confusion {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn absolute_volume_error(self, empty: EmptyMasks) -> Result<f64, MetricError> {
-        Ok(self.relative_volume_error(empty)?.abs())
+        self.scored(empty, DISTANCE, self.volume_error().abs())
+    }
+
+    fn volume_error(self) -> f64 {
+        let truth = self.in_truth() as f64;
+        (self.in_prediction() as f64 - truth) / truth
     }
 
     /// Matthews' correlation coefficient, `(TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN))`.

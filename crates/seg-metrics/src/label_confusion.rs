@@ -307,20 +307,21 @@ impl LabelConfusion {
     /// ```
     pub fn matthews(&self) -> Result<f64, MetricError> {
         self.check_counted()?;
+        // Exact: a rare class is what little is left of large squares.
         let (predicted, truth) = self.margins();
-        let all = self.total() as f64;
-        let product = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f64>();
-        let right = self.counts.diag().sum() as f64;
-        let spread = (
-            all * all - product(&predicted, &predicted),
-            all * all - product(&truth, &truth),
-        );
-        if spread.0 == 0.0 || spread.1 == 0.0 {
+        let product = |left: &[u64], right: &[u64]| -> i128 {
+            let pairs = left.iter().zip(right);
+            pairs.map(|(&l, &r)| i128::from(l) * i128::from(r)).sum()
+        };
+        let (all, right) = (i128::from(self.total()), i128::from(self.counts.diag().sum()));
+        let spread = [&predicted, &truth].map(|sizes| all * all - product(sizes, sizes));
+        if spread.contains(&0) {
             return Err(MetricError::OneClass {
                 score: "correlation of Matthews",
             });
         }
-        Ok((right * all - product(&predicted, &truth)) / (spread.0.sqrt() * spread.1.sqrt()))
+        let [predicted_spread, true_spread] = spread.map(|spread| (spread as f64).sqrt());
+        Ok((right * all - product(&predicted, &truth)) as f64 / (predicted_spread * true_spread))
     }
 
     /// Cohen's kappa for several classes; see [`Confusion::kappa`].
@@ -339,7 +340,8 @@ impl LabelConfusion {
         self.check_counted()?;
         let (predicted, truth) = self.margins();
         let all = self.total() as f64;
-        let by_chance: f64 = predicted.iter().zip(&truth).map(|(p, t)| p * (all - t)).sum();
+        let others = |size: u64| (self.total() - size) as f64;
+        let by_chance: f64 = predicted.iter().zip(&truth).map(|(&p, &t)| p as f64 * others(t)).sum();
         if by_chance == 0.0 {
             return Err(MetricError::OneClass {
                 score: "kappa of Cohen",
@@ -367,19 +369,24 @@ impl LabelConfusion {
     /// ```
     pub fn adjusted_rand(&self) -> Result<f64, MetricError> {
         self.check_counted()?;
-        // Twice the number of pairs in each part, exact.
-        let pairs = |sizes: &mut dyn Iterator<Item = u64>| {
-            sizes.map(|size| i128::from(size) * i128::from(size)).sum::<i128>() - i128::from(self.total())
+        // Twice the number of pairs of pixels that are together, exact.
+        let pairs = |sizes: &[u64]| -> i128 {
+            let pairs = sizes.iter().map(|&size| i128::from(size) * (i128::from(size) - 1));
+            pairs.sum()
         };
-        let both = pairs(&mut self.counts.iter().copied());
-        let predicted = pairs(&mut self.counts.columns().into_iter().map(|column| column.sum()));
-        let truth = pairs(&mut self.counts.rows().into_iter().map(|row| row.sum()));
-        let all = pairs(&mut std::iter::once(self.total()));
-        if predicted == both && truth == both {
+        let (predicted, truth) = self.margins();
+        let counts: Vec<u64> = self.counts.iter().copied().collect();
+        let both = pairs(&counts);
+        let (split, merged) = (pairs(&truth) - both, pairs(&predicted) - both);
+        if split == 0 && merged == 0 {
             return Ok(1.0);
         }
-        let expected = predicted as f64 * truth as f64 / all as f64;
-        Ok((both as f64 - expected) / ((predicted as f64 + truth as f64) / 2.0 - expected))
+        let neither = pairs(&[self.total()]) - both - split - merged;
+        // The four counts of pairs, as `pair_confusion_matrix` of scikit-learn has them: no large numbers are
+        // taken from each other but where agreement is near chance.
+        let [both, split, merged, neither] = [both, split, merged, neither].map(|pairs| pairs as f64);
+        let by_chance = (both + split) * (split + neither) + (both + merged) * (merged + neither);
+        Ok(2.0 * (both * neither - split * merged) / by_chance)
     }
 
     /// The variation of information of two partitions, in bits.
@@ -406,8 +413,8 @@ impl LabelConfusion {
         };
         for ((row, column), &count) in self.counts.indexed_iter().filter(|(_, count)| **count > 0) {
             let count = count as f64;
-            information.prediction_given_truth += count / all * (truth[row] / count).log2();
-            information.truth_given_prediction += count / all * (predicted[column] / count).log2();
+            information.prediction_given_truth += count / all * (truth[row] as f64 / count).log2();
+            information.truth_given_prediction += count / all * (predicted[column] as f64 / count).log2();
         }
         Ok(information)
     }
@@ -422,9 +429,9 @@ impl LabelConfusion {
     }
 
     /// How many pixels of each class are predicted and true.
-    fn margins(&self) -> (Vec<f64>, Vec<f64>) {
-        let columns = self.counts.columns().into_iter().map(|column| column.sum() as f64);
-        let rows = self.counts.rows().into_iter().map(|row| row.sum() as f64);
+    fn margins(&self) -> (Vec<u64>, Vec<u64>) {
+        let columns = self.counts.columns().into_iter().map(|column| column.sum());
+        let rows = self.counts.rows().into_iter().map(|row| row.sum());
         (columns.collect(), rows.collect())
     }
 }

@@ -55,7 +55,9 @@ impl Detection {
     /// The share of true components that was found.
     ///
     /// # Errors
-    /// [`MetricError::EmptyMask`] where `empty` says so: a side is empty if it has no components.
+    /// [`MetricError::EmptyMask`] where `empty` says so: a side is empty if it has no components. The
+    /// prediction is not empty if it finds something, as one of [`Lesions::by_size`] may without a component of
+    /// that size.
     ///
     /// ```
     /// # use seg_metrics::{Detection, EmptyMasks};
@@ -64,13 +66,17 @@ impl Detection {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn sensitivity(self, empty: EmptyMasks) -> Result<f64, MetricError> {
-        self.score(empty, self.found as f64 / (self.found + self.missed) as f64)
+        // In a class of sizes a lesion may be found by a component of another class.
+        let predicted = self.predicted() + self.found;
+        empty
+            .score(predicted == 0, self.truth() == 0, OVERLAP)
+            .unwrap_or(Ok(self.found as f64 / self.truth() as f64))
     }
 
     /// The share of predicted components that find something.
     ///
     /// # Errors
-    /// As [`Detection::sensitivity`].
+    /// As [`Detection::sensitivity`]; the truth is not empty either if something of it is found.
     ///
     /// ```
     /// # use seg_metrics::{Detection, EmptyMasks};
@@ -79,13 +85,16 @@ impl Detection {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn precision(self, empty: EmptyMasks) -> Result<f64, MetricError> {
-        self.score(empty, self.right as f64 / (self.right + self.made_up) as f64)
+        let truth = self.truth() + self.right;
+        empty
+            .score(self.predicted() == 0, truth == 0, OVERLAP)
+            .unwrap_or(Ok(self.right as f64 / self.predicted() as f64))
     }
 
     /// The F1 of detection, the harmonic mean of sensitivity and precision.
     ///
     /// # Errors
-    /// As [`Detection::sensitivity`].
+    /// [`MetricError::EmptyMask`] where `empty` says so: a side is empty if it has no components.
     ///
     /// ```
     /// # use seg_metrics::{Detection, EmptyMasks};
@@ -94,23 +103,24 @@ impl Detection {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn f1(self, empty: EmptyMasks) -> Result<f64, MetricError> {
-        let sensitivity = self.found as f64 / (self.found + self.missed) as f64;
-        let precision = self.right as f64 / (self.right + self.made_up) as f64;
+        if let Some(score) = empty.score(self.predicted() == 0, self.truth() == 0, OVERLAP) {
+            return score;
+        }
+        let (sensitivity, precision) = (self.sensitivity(empty)?, self.precision(empty)?);
         let sum = sensitivity + precision;
-        self.score(
-            empty,
-            if sum > 0.0 {
-                2.0 * sensitivity * precision / sum
-            } else {
-                0.0
-            },
-        )
+        Ok(if sum > 0.0 {
+            2.0 * sensitivity * precision / sum
+        } else {
+            0.0
+        })
     }
 
-    fn score(self, empty: EmptyMasks, score: f64) -> Result<f64, MetricError> {
-        empty
-            .score(self.right + self.made_up == 0, self.found + self.missed == 0, OVERLAP)
-            .unwrap_or(Ok(score))
+    fn predicted(self) -> u64 {
+        self.right + self.made_up
+    }
+
+    fn truth(self) -> u64 {
+        self.found + self.missed
     }
 }
 
@@ -225,13 +235,14 @@ impl Lesions {
     ///
     /// ```
     /// # use ndarray::array;
-    /// # use seg_metrics::{Connectivity, LesionMatch, Lesions};
+    /// # use seg_metrics::{Connectivity, EmptyMasks, LesionMatch, Lesions};
     /// let truth = array![true, true, true, false, true];
     /// let prediction = array![true, true, false, false, false];
     /// let lesions = Lesions::new(prediction.view(), truth.view(), Connectivity::Faces)?;
     /// let [small, large] = lesions.by_size(LesionMatch::AnyOverlap, &[3])?[..] else { panic!() };
     /// assert_eq!((small.found, small.missed, small.right), (0, 1, 1));
     /// assert_eq!((large.found, large.missed, large.right), (1, 0, 0));
+    /// assert_eq!(large.sensitivity(EmptyMasks::default())?, 1.0); // Found by a small component.
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn by_size(&self, by: LesionMatch, edges: &[usize]) -> Result<Vec<Detection>, MetricError> {

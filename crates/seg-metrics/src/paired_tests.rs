@@ -8,6 +8,8 @@ use crate::{MetricError, normal};
 
 /// More cases than this go by the normal approximation, as in SciPy.
 const MOST_EXACT: usize = 50;
+/// The same where some sizes are equal or 0.
+const MOST_EXACT_WITH_TIES: usize = 13;
 
 /// Which differences speak against chance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -148,8 +150,8 @@ impl PermutationTest {
 /// against those in favour of the second.
 ///
 /// Pairs without a difference are left out; ties have their mean rank. The p-value is exact with at most 50
-/// pairs and no ties or equal pairs, and otherwise that of the normal distribution, corrected for ties but not
-/// for continuity: the rules of `scipy.stats.wilcoxon`. The statistic is the smaller sum of ranks, or with a
+/// pairs, or 13 if there are ties or equal pairs, and otherwise that of the normal distribution, corrected for
+/// ties but not for continuity: the rules of `scipy.stats.wilcoxon`. The statistic is the smaller sum of ranks, or with a
 /// side chosen the sum in favour of the first list. Wilcoxon, "Individual Comparisons by Ranking Methods",
 /// 1945, [10.2307/3001968](https://doi.org/10.2307/3001968).
 ///
@@ -180,26 +182,34 @@ pub fn wilcoxon(first: &[f64], second: &[f64], alternative: Alternative) -> Resu
     }
     differences.sort_unstable_by(|left, right| left.abs().total_cmp(&right.abs()));
     let (mut in_favour, mut before, mut ties) = (0.0, 0, 0.0);
+    // Twice each rank, a whole number also of ties.
+    let mut ranks = Vec::with_capacity(count);
     for tied in differences.chunk_by(|left, right| left.abs() == right.abs()) {
         let size = tied.len() as f64;
         let rank = before as f64 + (size + 1.0) / 2.0;
         in_favour += rank * tied.iter().filter(|&&difference| difference > 0.0).count() as f64;
+        ranks.extend(tied.iter().map(|_| 2 * before + tied.len() + 1));
         ties += size * size * size - size;
         before += tied.len();
     }
     let n = count as f64;
     let all = n * (n + 1.0) / 2.0;
-    let p_value = if count <= MOST_EXACT && ties == 0.0 && equal == 0 {
-        // Of all 2ⁿ ways to share out the ranks, those of each sum.
-        let mut ways = vec![0.0_f64; all as usize + 1];
+    let most_exact = if ties == 0.0 && equal == 0 {
+        MOST_EXACT
+    } else {
+        MOST_EXACT_WITH_TIES
+    };
+    let p_value = if count + equal <= most_exact {
+        // Of all 2ⁿ ways to share out the ranks, those of each sum (twice).
+        let mut ways = vec![0.0_f64; count * (count + 1) + 1];
         ways[0] = 1.0;
-        for rank in 1..=count {
+        for rank in ranks {
             for sum in (rank..ways.len()).rev() {
                 ways[sum] += ways[sum - rank];
             }
         }
         let total = 2_f64.powi(count as i32);
-        let at_least = |sum: f64| ways[sum as usize..].iter().sum::<f64>() / total;
+        let at_least = |sum: f64| ways[(2.0 * sum) as usize..].iter().sum::<f64>() / total;
         match alternative {
             Alternative::TwoSided => (2.0 * at_least(in_favour.max(all - in_favour))).min(1.0),
             Alternative::Greater => at_least(in_favour),

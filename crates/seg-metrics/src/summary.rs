@@ -22,7 +22,8 @@ pub struct Summary {
     pub skipped: usize,
     /// How many of those that count are infinite.
     pub infinite: usize,
-    /// The mean of the values that count; NaN if both infinities are among them.
+    /// The mean of the values that count; NaN if both infinities are among them. So is a quartile or the median
+    /// that falls between the two.
     pub mean: f64,
     /// The mean of the finite values, None without any. Beside it belongs the number of the infinite ones.
     pub finite_mean: Option<f64>,
@@ -75,9 +76,11 @@ impl Summary {
             let position = share * (ascending.len() - 1) as f64;
             let (below, above) = (position.floor() as usize, position.ceil() as usize);
             let (low, high) = (ascending[below], ascending[above]);
-            // Infinity less infinity would be NaN.
             if low == high {
                 low
+            } else if low.is_infinite() {
+                // Still that infinity below any finite value; NaN between both infinities.
+                low + high
             } else {
                 low + (high - low) * (position - below as f64)
             }

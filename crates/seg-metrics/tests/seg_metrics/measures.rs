@@ -495,3 +495,110 @@ fn a_skeleton_of_any_pair_lies_inside_and_hangs_together() {
         assert_eq!(parts(line.view()), parts(pair.prediction.view()), "pair {at}");
     }
 }
+
+/// Found by a component of another size, a lesion is still found: its class of sizes has no prediction of its own.
+#[test]
+fn a_class_of_sizes_may_be_found_by_another() {
+    let large = Detection {
+        found: 1,
+        missed: 1,
+        right: 0,
+        made_up: 0,
+    };
+    let small = Detection {
+        found: 0,
+        missed: 0,
+        right: 1,
+        made_up: 1,
+    };
+    for policy in [EmptyMasks::default(), EmptyMasks::error(), EmptyMasks::nan()] {
+        assert_eq!(large.sensitivity(policy).unwrap(), 0.5);
+        assert_eq!(small.precision(policy).unwrap(), 0.5);
+    }
+    assert!(matches!(
+        large.precision(EmptyMasks::error()),
+        Err(MetricError::EmptyMask {
+            empty: EmptySide::Prediction
+        })
+    ));
+    assert!(matches!(
+        small.sensitivity(EmptyMasks::error()),
+        Err(MetricError::EmptyMask {
+            empty: EmptySide::Truth
+        })
+    ));
+    let none = Detection {
+        missed: 2,
+        ..Detection::default()
+    };
+    assert_eq!(none.sensitivity(EmptyMasks::default()).unwrap(), 0.0);
+    assert!(none.sensitivity(EmptyMasks::nan()).unwrap().is_nan());
+}
+
+/// One pixel of a class among 10¹⁰: what two classes come to by the counts themselves.
+#[test]
+fn rare_classes_keep_their_digits() {
+    let rare = Confusion {
+        true_positives: 1,
+        false_positives: 1,
+        false_negatives: 2,
+        true_negatives: 10_000_000_000,
+    };
+    let labels = LabelConfusion::from(rare);
+    assert_relative_eq!(
+        labels.matthews().unwrap(),
+        rare.matthews().unwrap(),
+        max_relative = 1e-12
+    );
+    // In exact fractions: from fractions import Fraction, Hubert & Arabie's formula by binomial coefficients.
+    assert_relative_eq!(labels.adjusted_rand().unwrap(), 0.399999999736, max_relative = 1e-12);
+}
+
+/// `scipy.stats.wilcoxon(d, alternative=…)` of SciPy 1.17.1, which tries all signs of up to 13 differences.
+#[test]
+fn few_pairs_with_ties_are_exact() {
+    let two = [
+        (
+            &[1.0, 1.0, 2.0, 3.0, -1.0, 5.0, 0.0][..],
+            [(2.0, 0.125), (19.0, 0.0625), (19.0, 0.984375)],
+        ),
+        (
+            &[2.0, 2.0, -2.0, 1.0, 4.0, 4.0, -1.0, 3.0],
+            [(5.5, 0.1015625), (30.5, 0.05078125), (30.5, 0.97265625)],
+        ),
+    ];
+    for (differences, expected) in two {
+        let zeros = vec![0.0; differences.len()];
+        let alternatives = [Alternative::TwoSided, Alternative::Greater, Alternative::Less];
+        for (alternative, expected) in alternatives.into_iter().zip(expected) {
+            let test = wilcoxon(differences, &zeros, alternative).unwrap();
+            assert_eq!((test.statistic, test.p_value), expected);
+        }
+    }
+}
+
+#[test]
+fn extremes_have_their_limits() {
+    let confusion = Confusion {
+        true_positives: 2,
+        false_positives: 1,
+        false_negatives: 3,
+        true_negatives: 4,
+    };
+    let policy = EmptyMasks::default().with_prediction(EmptyScore::Score(-3.0));
+    assert_eq!(confusion.f_beta(1e200, policy), confusion.recall(policy));
+    assert_eq!(confusion.f_beta(0.0, policy), confusion.precision(policy));
+    let missed = Confusion {
+        false_negatives: 3,
+        ..Confusion::default()
+    };
+    assert_eq!(missed.absolute_volume_error(policy), Ok(-3.0));
+    let summary = Summary::of(&[f64::NEG_INFINITY, 1.0]).unwrap();
+    assert_eq!(
+        (summary.lower_quartile, summary.median),
+        (f64::NEG_INFINITY, f64::NEG_INFINITY)
+    );
+    let both = Summary::of(&[f64::NEG_INFINITY, f64::INFINITY]).unwrap();
+    assert!(both.mean.is_nan() && both.median.is_nan());
+    assert_eq!((both.counted, both.infinite, both.finite_mean), (2, 2, None));
+}

@@ -1,4 +1,5 @@
 use crate::MetricError;
+use crate::ranking::by_falling_score;
 
 /// The area under the precision-recall curve as average precision: `Σ (Rₙ − Rₙ₋₁)·Pₙ` over the thresholds
 /// from the highest score down, tied scores taken at once.
@@ -24,17 +25,7 @@ use crate::MetricError;
 /// # Ok::<(), seg_metrics::MetricError>(())
 /// ```
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> Result<f64, MetricError> {
-    if scores.len() != positive.len() {
-        return Err(MetricError::Length {
-            first: "scores",
-            first_len: scores.len(),
-            second: "labels",
-            second_len: positive.len(),
-        });
-    }
-    if let Some((index, &value)) = scores.iter().enumerate().find(|(_, score)| !score.is_finite()) {
-        return Err(MetricError::ScoreNotFinite { index, value });
-    }
+    let cases = by_falling_score(scores, positive)?;
     let positives = positive.iter().filter(|&&positive| positive).count();
     if positives == 0 {
         return Err(MetricError::ClassAbsent {
@@ -42,13 +33,6 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Result<f64, Metri
             class: true,
         });
     }
-    // Adding 0 turns −0 into 0, which the total order would tell apart.
-    let mut cases: Vec<(f64, bool)> = scores
-        .iter()
-        .map(|score| score + 0.0)
-        .zip(positive.iter().copied())
-        .collect();
-    cases.sort_unstable_by(|left, right| right.0.total_cmp(&left.0));
     let (mut hits, mut taken, mut area) = (0, 0, 0.0);
     for tied in cases.chunk_by(|left, right| left.0 == right.0) {
         let new = tied.iter().filter(|(_, positive)| *positive).count();

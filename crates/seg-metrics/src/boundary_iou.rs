@@ -1,5 +1,6 @@
 use ndarray::{Array, ArrayView, AxisDescription, Dimension, Slice, Zip};
 
+use crate::shape::check_shapes;
 use crate::spacing::check_spacing;
 use crate::{Confusion, EmptyMasks, MetricError, distance_transform};
 
@@ -51,12 +52,7 @@ pub fn boundary_iou<D: Dimension>(
     spacing: &[f64],
     empty: EmptyMasks,
 ) -> Result<f64, MetricError> {
-    if prediction.shape() != truth.shape() {
-        return Err(MetricError::Shape {
-            prediction: prediction.shape().to_vec(),
-            truth: truth.shape().to_vec(),
-        });
-    }
+    check_shapes(&prediction, &truth)?;
     check_spacing(prediction.ndim(), spacing)?;
     if width.is_nan() || width < 0.0 {
         return Err(MetricError::Tolerance { value: width });

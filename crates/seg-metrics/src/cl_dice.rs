@@ -1,6 +1,7 @@
 use ndarray::{ArrayView, Dimension};
 
 use crate::empty_masks::OVERLAP;
+use crate::shape::check_shapes;
 use crate::{Confusion, EmptyMasks, MetricError, skeleton};
 
 /// Centreline Dice (clDice): whether the lines along the middle of two masks run inside the other mask, for
@@ -33,12 +34,7 @@ pub fn cl_dice<D: Dimension>(
     truth: ArrayView<'_, bool, D>,
     empty: EmptyMasks,
 ) -> Result<f64, MetricError> {
-    if prediction.shape() != truth.shape() {
-        return Err(MetricError::Shape {
-            prediction: prediction.shape().to_vec(),
-            truth: truth.shape().to_vec(),
-        });
-    }
+    check_shapes(&prediction, &truth)?;
     let (predicted_line, true_line) = rayon::join(|| skeleton(prediction.view()), || skeleton(truth.view()));
     let precision = Confusion::from_masks(predicted_line?.view(), truth)?;
     let sensitivity = Confusion::from_masks(true_line?.view(), prediction)?;

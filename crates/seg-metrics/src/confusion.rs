@@ -4,6 +4,7 @@ use std::ops::{Add, AddAssign};
 use ndarray::{ArrayView, Dimension, Zip};
 
 use crate::empty_masks::{DISTANCE, OVERLAP};
+use crate::shape::check_shapes;
 use crate::{EmptyMasks, MetricError};
 
 /// How many pixels (or cases) a prediction got right and wrong, and the scores that follow from it.
@@ -68,12 +69,7 @@ impl Confusion {
         prediction: ArrayView<'_, bool, D>,
         truth: ArrayView<'_, bool, D>,
     ) -> Result<Self, MetricError> {
-        if prediction.shape() != truth.shape() {
-            return Err(MetricError::Shape {
-                prediction: prediction.shape().to_vec(),
-                truth: truth.shape().to_vec(),
-            });
-        }
+        check_shapes(&prediction, &truth)?;
         if prediction.strides() == truth.strides()
             && let (Some(predicted), Some(true_)) = (prediction.as_slice_memory_order(), truth.as_slice_memory_order())
         {

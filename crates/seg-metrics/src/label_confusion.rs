@@ -2,6 +2,7 @@ use ndarray::{Array2, ArrayView, ArrayView2, Dimension, Zip};
 
 use crate::binary::index_of;
 use crate::empty_masks::OVERLAP;
+use crate::shape::check_shapes;
 use crate::{Confusion, EmptyMasks, MetricError};
 
 /// How often each class was predicted where each class is true, for label maps of several classes.
@@ -124,12 +125,7 @@ impl LabelConfusion {
         T: Copy + Into<i128>,
         D: Dimension,
     {
-        if prediction.shape() != truth.shape() {
-            return Err(MetricError::Shape {
-                prediction: prediction.shape().to_vec(),
-                truth: truth.shape().to_vec(),
-            });
-        }
+        check_shapes(&prediction, &truth)?;
         let classes = self.counts.nrows();
         let class = |label: T| usize::try_from(label.into()).ok().filter(|&label| label < classes);
         let mut counts = vec![0_u64; classes * classes];
@@ -242,7 +238,8 @@ impl LabelConfusion {
     /// The generalised Dice score over the classes of a range, each weighted by `w = 1 / |T|²`:
     /// `2 Σ w·|P ∩ T| / Σ w·(|P| + |T|)`.
     ///
-    /// A class that is absent from the truth has the largest weight of the others, as in MONAI. Sudre et al.,
+    /// A class that is absent from the truth has the largest weight of the others, as in MONAI; classes of the
+    /// range that there are not (see [`class`](LabelConfusion::class)) add nothing. Sudre et al.,
     /// "Generalised Dice Overlap as a Deep Learning Loss Function for Highly Unbalanced Segmentations", 2017,
     /// [arXiv:1707.03237](https://arxiv.org/abs/1707.03237).
     ///

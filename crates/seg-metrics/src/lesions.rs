@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView, Dimension};
 
 use crate::empty_masks::OVERLAP;
+use crate::shape::check_shapes;
 use crate::{Connectivity, EmptyMasks, MetricError, components};
 
 /// When a predicted component finds a true one.
@@ -169,12 +170,7 @@ impl Lesions {
         truth: ArrayView<'_, bool, D>,
         connectivity: Connectivity,
     ) -> Result<Self, MetricError> {
-        if prediction.shape() != truth.shape() {
-            return Err(MetricError::Shape {
-                prediction: prediction.shape().to_vec(),
-                truth: truth.shape().to_vec(),
-            });
-        }
+        check_shapes(&prediction, &truth)?;
         let (prediction, truth) = rayon::join(
             || components(prediction, connectivity),
             || components(truth, connectivity),

@@ -48,7 +48,8 @@
 //! | `froc.rs` | [`Froc`]: sensitivity against false candidates per image |
 //! | `skeleton.rs` | [`skeleton`]: Lee's thinning |
 //! | `cl_dice.rs` | [`cl_dice`] |
-//! | `spacing.rs` | the check of a spacing |
+//! | `shape.rs`, `spacing.rs` | the checks of two shapes and of a spacing |
+//! | `ranking.rs` | scores of cases in order, for curves over thresholds |
 //! | `baseline.rs` | [`everything`], [`centred_disk`], [`best_centred_disk`] |
 //! | `error.rs` | [`MetricError`] |
 
@@ -77,7 +78,9 @@ mod mean;
 mod nearest_site;
 mod normal;
 mod paired_tests;
+mod ranking;
 mod roc_auc;
+mod shape;
 mod skeleton;
 mod soft_dice;
 mod spacing;

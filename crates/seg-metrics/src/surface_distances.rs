@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use crate::bit_mask::BitMask;
 use crate::empty_masks::{DISTANCE, OVERLAP};
 use crate::nearest_site::{MOST, Sites};
+use crate::shape::check_shapes;
 use crate::spacing::check_spacing;
 use crate::{Connectivity, EmptyMasks, MetricError, surface_elements};
 
@@ -122,12 +123,7 @@ impl SurfaceDistances {
         spacing: &[f64],
         connectivity: Connectivity,
     ) -> Result<Self, MetricError> {
-        if prediction.shape() != truth.shape() {
-            return Err(MetricError::Shape {
-                prediction: prediction.shape().to_vec(),
-                truth: truth.shape().to_vec(),
-            });
-        }
+        check_shapes(&prediction, &truth)?;
         if !matches!(prediction.ndim(), 2 | 3) {
             return Err(MetricError::Axes {
                 found: prediction.ndim(),

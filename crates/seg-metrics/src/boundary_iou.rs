@@ -1,4 +1,6 @@
-use ndarray::{Array, ArrayView, AxisDescription, Dimension, Slice, Zip};
+use std::ops::Range;
+
+use ndarray::{Array, ArrayView, Axis, AxisDescription, Dimension, Slice, Zip};
 
 use crate::shape::check_shapes;
 use crate::spacing::check_spacing;
@@ -25,11 +27,11 @@ use crate::{Confusion, EmptyMasks, MetricError, distance_transform};
 ///
 /// # Errors
 /// [`MetricError::Shape`]; [`MetricError::Length`] and [`MetricError::Spacing`] for a wrong spacing;
-/// [`MetricError::Tolerance`] if the width is NaN or negative; [`MetricError::EmptyMask`] where `empty`
-/// says so.
+/// [`MetricError::Width`] if the width is NaN or less than the smallest spacing, where no rim holds a voxel;
+/// [`MetricError::EmptyMask`] where `empty` says so.
 ///
 /// # Cost
-/// A [`distance_transform`] of each mask.
+/// A [`distance_transform`] of the box around each mask.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -54,15 +56,23 @@ pub fn boundary_iou<D: Dimension>(
 ) -> Result<f64, MetricError> {
     check_shapes(&prediction, &truth)?;
     check_spacing(prediction.ndim(), spacing)?;
-    if width.is_nan() || width < 0.0 {
-        return Err(MetricError::Tolerance { value: width });
+    // A narrower rim is empty whatever the mask, and two empty rims would pass for two empty masks.
+    let least = spacing.iter().copied().fold(f64::INFINITY, f64::min);
+    if width.is_nan() || width < least {
+        return Err(MetricError::Width { value: width, least });
     }
     let (prediction, truth) = rayon::join(|| rim(prediction, width, spacing), || rim(truth, width, spacing));
     Confusion::from_masks(prediction?.view(), truth?.view())?.iou(empty)
 }
 
 fn rim<D: Dimension>(mask: ArrayView<'_, bool, D>, width: f64, spacing: &[f64]) -> Result<Array<bool, D>, MetricError> {
-    // One voxel of outside all round.
+    let mut rim = Array::from_elem(mask.raw_dim(), false);
+    let Some(bounds) = bounds(mask.view()) else {
+        return Ok(rim);
+    };
+    // Of what is outside, the nearest is never further than one voxel from the box around the mask.
+    let within = |axis: AxisDescription| Slice::from(bounds[axis.axis.index()].clone());
+    let mask = mask.slice_each_axis(within);
     let mut padded = mask.raw_dim();
     for axis in 0..padded.ndim() {
         padded[axis] += 2;
@@ -75,9 +85,26 @@ fn rim<D: Dimension>(mask: ArrayView<'_, bool, D>, width: f64, spacing: &[f64]) 
     let distances = distance_transform(outside.view(), spacing)?;
     // As far as f32 can tell.
     let width = width * (1.0 + 4.0 * f64::from(f32::EPSILON));
-    let mut rim = mask.to_owned();
-    Zip::from(&mut rim)
+    Zip::from(rim.slice_each_axis_mut(within))
+        .and(&mask)
         .and(distances.slice_each_axis(inner))
-        .for_each(|inside, &distance| *inside &= f64::from(distance) <= width);
+        .for_each(|rim, &inside, &distance| *rim = inside && f64::from(distance) <= width);
     Ok(rim)
+}
+
+/// The box around a mask, a range for each axis; None if the mask is empty.
+fn bounds<D: Dimension>(mut mask: ArrayView<'_, bool, D>) -> Option<Vec<Range<usize>>> {
+    (0..mask.ndim())
+        .map(|axis| {
+            let filled = |&at: &usize| {
+                mask.slice_axis(Axis(axis), Slice::from(at..at + 1))
+                    .iter()
+                    .any(|&inside| inside)
+            };
+            let all = 0..mask.len_of(Axis(axis));
+            let range = all.clone().find(filled)?..all.rev().find(filled)? + 1;
+            mask.slice_axis_inplace(Axis(axis), Slice::from(range.clone()));
+            Some(range)
+        })
+        .collect()
 }

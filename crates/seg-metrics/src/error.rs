@@ -118,6 +118,14 @@ pub enum MetricError {
         /// The tolerance.
         value: f64,
     },
+    /// A width of rims that no voxel is within.
+    #[error("the width of the rims is {value}; expected at least {least}, the smallest spacing")]
+    Width {
+        /// The width.
+        value: f64,
+        /// The smallest spacing.
+        least: f64,
+    },
     /// More connected components than can be numbered.
     #[error("the mask has more than {most} connected components")]
     Components {

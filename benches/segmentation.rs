@@ -5,7 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use heatmap_seg::{CleanUp, Connectivity, DenseCrf, GuidedFilter, LocalThreshold, RandomWalker, Threshold, Watershed};
+use heatmap_seg::{
+    CleanUp, Connectivity, DenseCrf, GuidedFilter, LocalThreshold, RandomWalker, SuperpixelVoting, Threshold, Watershed,
+};
 use ndarray::Array2;
 
 /// A heatmap around a lesion, and its speckled image in 0..=1.
@@ -89,6 +91,13 @@ fn refinement(criterion: &mut Criterion) {
     group.bench_function("watershed/320x320", |bencher| {
         bencher.iter(|| {
             Watershed::default()
+                .apply(black_box(heatmap.view()), image.view())
+                .unwrap()
+        });
+    });
+    group.bench_function("superpixel_voting/320x320", |bencher| {
+        bencher.iter(|| {
+            SuperpixelVoting::default()
                 .apply(black_box(heatmap.view()), image.view())
                 .unwrap()
         });

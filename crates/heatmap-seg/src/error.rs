@@ -2,10 +2,10 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegError {
-    /// A heatmap without a single pixel.
-    #[error("the heatmap of shape {shape:?} has no pixels")]
+    /// A heatmap or an image without a single pixel.
+    #[error("the map of shape {shape:?} has no pixels")]
     Empty {
-        /// The heatmap's shape.
+        /// The map's shape.
         shape: Vec<usize>,
     },
     /// A heatmap value that is NaN, infinite or outside 0..=1.
@@ -106,6 +106,18 @@ pub enum SegError {
         /// How many steps were made.
         steps: usize,
     },
+    /// No superpixels asked for.
+    #[error("0 segments; expected 1 or more")]
+    Segments,
+    /// A compactness that is no positive number.
+    #[error("the compactness is {compactness}; expected a number above 0")]
+    Compactness {
+        /// The compactness given.
+        compactness: f64,
+    },
+    /// No iterations asked for.
+    #[error("0 iterations; expected 1 or more")]
+    Iterations,
     /// A pipeline with a step that looks at the image, and none given.
     #[error("a step of the pipeline needs the image; none was given")]
     NoImage,

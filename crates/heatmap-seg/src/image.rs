@@ -17,6 +17,16 @@ pub(crate) fn check<D: Dimension>(
         });
     }
     with_checked_values(heatmap, |_, _, _| ())?;
+    check_image(image)
+}
+
+/// Whether an image has pixels, all of them finite.
+pub(crate) fn check_image<D: Dimension>(image: &ArrayView<'_, f32, D>) -> Result<(), SegError> {
+    if image.is_empty() {
+        return Err(SegError::Empty {
+            shape: image.shape().to_vec(),
+        });
+    }
     match image.iter().find(|value| !value.is_finite()) {
         Some(&value) => Err(SegError::Image { value }),
         None => Ok(()),

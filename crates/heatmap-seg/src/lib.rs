@@ -26,6 +26,7 @@
 //! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
 //! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
 //! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
+//! | `slic.rs`, `superpixel_voting.rs` | [`Slic`], the image in small patches, and [`SuperpixelVoting`] over them |
 //! | `dense_crf.rs`, `permutohedral.rs` | [`DenseCrf`], and the lattice that its bilateral kernel goes through |
 //! | `fusion.rs` | [`Fusion`]: several heatmaps to one |
 //! | `pipeline.rs` | [`Pipeline`]: all steps as one value, [`Segmentation`] |
@@ -59,6 +60,8 @@ mod permutohedral;
 mod pipeline;
 mod random_walker;
 mod seeds;
+mod slic;
+mod superpixel_voting;
 mod threshold;
 mod triangle;
 mod watershed;
@@ -77,6 +80,8 @@ pub use multi_otsu::multi_otsu;
 pub use pipeline::{Pipeline, Segmentation};
 pub use random_walker::RandomWalker;
 pub use seeds::Seeds;
+pub use slic::Slic;
+pub use superpixel_voting::SuperpixelVoting;
 pub use threshold::Threshold;
 pub use watershed::Watershed;
 

@@ -2,7 +2,8 @@ use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CleanUp, DenseCrf, GuidedFilter, Hysteresis, LocalThreshold, RandomWalker, SegError, Threshold, Watershed,
+    CleanUp, DenseCrf, GuidedFilter, Hysteresis, LocalThreshold, RandomWalker, SegError, SuperpixelVoting, Threshold,
+    Watershed,
 };
 
 /// How a heatmap becomes a mask, for [`Pipeline`].
@@ -19,6 +20,8 @@ pub enum Segmentation {
     RandomWalker(RandomWalker),
     /// The watershed, which needs the image.
     Watershed(Watershed),
+    /// Superpixel voting, which needs the image.
+    SuperpixelVoting(SuperpixelVoting),
     /// The dense conditional random field, which needs the image.
     DenseCrf(DenseCrf),
 }
@@ -89,7 +92,10 @@ impl Pipeline {
     pub fn needs_image(&self) -> bool {
         let segmentation = match self.segmentation {
             Segmentation::Threshold(_) | Segmentation::Local(_) | Segmentation::Hysteresis(_) => false,
-            Segmentation::RandomWalker(_) | Segmentation::Watershed(_) | Segmentation::DenseCrf(_) => true,
+            Segmentation::RandomWalker(_)
+            | Segmentation::Watershed(_)
+            | Segmentation::SuperpixelVoting(_)
+            | Segmentation::DenseCrf(_) => true,
         };
         segmentation || self.guided_filter.is_some()
     }
@@ -122,6 +128,7 @@ impl Pipeline {
             Segmentation::Hysteresis(rule) => rule.apply(heatmap)?,
             Segmentation::RandomWalker(walker) => walker.apply(heatmap, image()?)?,
             Segmentation::Watershed(watershed) => watershed.apply(heatmap, image()?)?,
+            Segmentation::SuperpixelVoting(voting) => voting.apply(heatmap, image()?)?,
             Segmentation::DenseCrf(crf) => crf.apply(heatmap, image()?)?,
         };
         self.clean_up

@@ -7,3 +7,4 @@ mod identities;
 mod masks;
 mod pipeline;
 mod refined;
+mod superpixels;

@@ -1,6 +1,6 @@
 use heatmap_seg::{
     CleanUp, Connectivity, DenseCrf, Fusion, GuidedFilter, Hysteresis, LocalThreshold, Pipeline, RandomWalker,
-    SegError, Segmentation, Threshold, Watershed,
+    SegError, Segmentation, SuperpixelVoting, Threshold, Watershed,
 };
 use ndarray::{Array2, array};
 
@@ -66,6 +66,10 @@ fn every_segmentation_is_its_own_rule_and_goes_through_json() {
         (
             Segmentation::Watershed(Watershed::default()),
             Watershed::default().apply(heatmap.view(), image.view()),
+        ),
+        (
+            Segmentation::SuperpixelVoting(SuperpixelVoting::default()),
+            SuperpixelVoting::default().apply(heatmap.view(), image.view()),
         ),
         (
             Segmentation::DenseCrf(DenseCrf::default()),

@@ -1,0 +1,216 @@
+//! What each refinement adds to the Dice of thresholded heatmaps, on the run that a folder of `sneak_attack` holds.
+//!
+//! ```sh
+//! cargo run --release --example segmentation_ablation -- --run runs/busi
+//! ```
+//!
+//! The images are read and parted as in the run and the network has its weights. Thresholds, seeds and the
+//! dense CRF's weight and even odds are those of the best mean Dice on the validation lesions. On the test lesions, each refinement's Dice and
+//! its difference from the plain threshold's, lesion by lesion, are given with 95 % bootstrap intervals over groups.
+
+mod ablation;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser;
+use gradcam_core::{Parallelism, Stage, Stages, Target, grad_cam, kernel, random_cam};
+use models::{Architecture, Head, Network, NetworkConfig};
+use ndarray::{Axis, Ix2, Ix3};
+use scan_data::{BatchSpec, Dataset, ReadOptions, Scan, Split, batch};
+use serde::Deserialize;
+use tch::{Device, Tensor};
+
+use crate::ablation::{Case, ablate};
+
+/// Shares of the images for training, validation and test, as in `sneak_attack`.
+const SHARES: [f64; 3] = [0.6, 0.2, 0.2];
+/// Normal, lesion.
+const CLASSES: i64 = 2;
+const LESION: i64 = 1;
+/// Images in one pass through the network.
+const BATCH: usize = 16;
+
+/// Prints the Dice that each refinement of heatmaps adds over a threshold.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// The output folder of a finished run of sneak_attack with --data
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+
+    /// The folder with the run's images [default: the one that the run names]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// What is needed of a run's `summary.json`.
+#[derive(Debug, Deserialize)]
+struct Run {
+    command: String,
+    data: RunData,
+    networks: Vec<RunNetwork>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RunData {
+    parts: Vec<RunPart>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RunPart {
+    lesion: usize,
+    normal: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct RunNetwork {
+    network: String,
+    layer: String,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let file = options.run.join("summary.json");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let run: Run = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+    let number = |name: &str| -> Result<u64> {
+        let value = setting(&run.command, name).with_context(|| format!("the run's command has no --{name}"))?;
+        value.parse().with_context(|| format!("--{name} {value}"))
+    };
+    let (seed, side) = (number("seed")?, number("image-size")? as usize);
+    let Some(folder) = options
+        .data
+        .clone()
+        .or(setting(&run.command, "data").map(PathBuf::from))
+    else {
+        bail!(
+            "the run in {} is one on phantoms; expected --data",
+            options.run.display()
+        );
+    };
+    let layout = setting(&run.command, "layout").map(str::parse).transpose()?;
+    let dataset = Dataset::read_with(&folder, &ReadOptions::default().with_layout(layout), &|_, _| ())?;
+    let split = Split::by_group(&dataset.scans, SHARES, seed)?;
+    let parts = [&split.train, &split.validation, &split.test];
+    for (found, expected) in parts.into_iter().zip(&run.data.parts) {
+        let lesions = found.iter().filter(|&&index| dataset.scans[index].lesion).count();
+        ensure!(
+            (lesions, found.len()) == (expected.lesion, expected.lesion + expected.normal),
+            "the images in {} are not those of the run: {lesions} lesions of {} in a part; expected {} of {}",
+            folder.display(),
+            found.len(),
+            expected.lesion,
+            expected.lesion + expected.normal
+        );
+    }
+    let lesions = |part: &[usize]| -> Vec<usize> {
+        let lesions = part.iter().filter(|&&index| dataset.scans[index].lesion);
+        lesions.copied().collect()
+    };
+    let (validation, test) = (lesions(&split.validation), lesions(&split.test));
+    for RunNetwork { network: name, layer } in &run.networks {
+        let architecture: Architecture = name.parse()?;
+        let mut network = NetworkConfig::new(architecture)
+            .with_classes(CLASSES)
+            .build(Device::Cpu)?;
+        network.load(options.run.join(name).join("weights.safetensors"), Head::Exact)?;
+        let cases = |part: &[usize]| cases(&network, layer, &dataset.scans, part, side, seed);
+        let table = ablate(&cases(&validation)?, &cases(&test)?, seed)?;
+        println!(
+            "{name} at {layer}: {} test lesions, thresholds from {} validation lesions\n{table}",
+            test.len(),
+            validation.len()
+        );
+    }
+    Ok(())
+}
+
+/// The value of an option in a command line.
+fn setting<'a>(command: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = command.split_once(&format!(" --{name} "))?;
+    match rest.strip_prefix('\'') {
+        Some(quoted) => quoted.split('\'').next(),
+        None => rest.split(' ').next(),
+    }
+}
+
+/// Some scans with the Grad-CAM heatmaps of the lesion class at a layer.
+fn cases<'a>(
+    network: &Network,
+    layer: &str,
+    scans: &'a [Scan],
+    part: &[usize],
+    side: usize,
+    seed: u64,
+) -> Result<Vec<Case<'a>>> {
+    let stages = network
+        .stages()
+        .iter()
+        .map(|stage| Stage::new(stage.name(), |x: &Tensor| stage.forward(x)))
+        .collect();
+    let stages = Stages::new(stages)?;
+    let mut cases = Vec::new();
+    for chunk in part.chunks(BATCH) {
+        let images = batch(scans, chunk, &BatchSpec::new(side, side, 1))?;
+        let images = Tensor::try_from(images)?;
+        let capture = stages.capture(&network.input().prepare(&images)?, &[layer])?;
+        let gradients = capture.gradients(&vec![Target::Class(LESION); chunk.len()])?;
+        let maps = grad_cam(&gradients.at(layer)?)?
+            .to_array()?
+            .into_dimensionality::<Ix3>()?;
+        for (map, &index) in maps.axis_iter(Axis(0)).zip(chunk) {
+            let scan = &scans[index];
+            let (height, width) = scan.image.dim();
+            let size = [height, width];
+            let heatmap = kernel::heatmaps(map.insert_axis(Axis(0)), &size, Parallelism::Rayon)?;
+            let number = index as u64;
+            let random = random_cam(seed, number..number + 1, map.shape(), &size)?;
+            cases.push(Case {
+                image: scan.image.view(),
+                truth: scan.mask.view(),
+                group: &scan.group,
+                heatmap: heatmap.maps.index_axis_move(Axis(0), 0),
+                random: random.maps.index_axis_move(Axis(0), 0).into_dimensionality::<Ix2>()?,
+            });
+        }
+    }
+    Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_the_command() {
+        let command = "sneak_attack -- --data '../my scans' --layout busi --seed 7";
+        assert_eq!(setting(command, "data"), Some("../my scans"));
+        assert_eq!(setting(command, "layout"), Some("busi"));
+        assert_eq!(setting(command, "seed"), Some("7"));
+        assert_eq!(setting(command, "layer"), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            run: folder.path().to_owned(),
+            data: None,
+        };
+        let error = run(&options).unwrap_err();
+        let file = folder.path().join("summary.json");
+        assert!(error.to_string().contains(&file.display().to_string()));
+    }
+}

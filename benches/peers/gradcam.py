@@ -18,7 +18,7 @@ from pytorch_grad_cam import AblationCAM, GradCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torchcam.methods import GradCAM as TorchCam
 
-from interleave import HEADER, Table
+from interleave import HEADER, Table, median_ms
 
 NAMES = {name: f"{name} {version(name)}" for name in ("grad-cam", "torchcam", "captum")}
 
@@ -30,6 +30,7 @@ print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {', '.
 for shape in [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)]:
     name = "x".join(map(str, shape))
     table.add(f"kernel {name}", f"kernel/{name}", "copying both arrays once", f"copy/{name}", 1.3, rounds=25)
+    copying = table.rows[-1]["peer_ms"]
     generator = np.random.default_rng(0)
     activations, gradients = (generator.uniform(-1, 1, shape).astype(np.float32) for _ in range(2))
 
@@ -40,6 +41,7 @@ for shape in [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)]:
         return np.maximum(cam, 0)
 
     table.add(f"kernel {name}", f"kernel/{name}", f"{NAMES['grad-cam']}, numpy", numpy_path, 0.2, rounds=9)
+    table.explain(lambda peer: f"The bound is memory: copying both arrays once takes {copying / peer:.2f} of numpy's time.")
 
 # Grad-CAM end to end.
 BATCH = 8
@@ -51,6 +53,9 @@ table.add(case, "grad_cam", "our forward pass alone", "forward", 1.05, rounds=15
 with GradCAM(network, [network.layer4]) as cam:
     targets = [ClassifierOutputTarget(index) for index in range(BATCH)]
     table.add(case, "grad_cam", NAMES["grad-cam"], lambda: cam(images, targets), 1 / 3, rounds=9)
+with torch.no_grad():
+    forward = median_ms(lambda: network(images))
+table.explain(lambda peer: f"PyTorch's forward pass alone takes {forward / peer:.2f} of the peer's time.")
 for parameter in network.parameters():
     parameter.grad = None
 
@@ -77,10 +82,19 @@ table.add(f"all one-pass methods resnet50, batch {BATCH}", "one_pass", "our forw
 # Perturbation.
 network = torchvision.models.resnet18(weights=None).eval()
 image = torch.rand(1, 3, 224, 224)
+# Both peers run the whole network on a copy for each of the layer's 512 channels.
+with torch.no_grad():
+    once = median_ms(lambda: network(image))
+    all_masks = 512 / 32 * median_ms(lambda: network(image.expand(32, -1, -1, -1)))
+REASONS = {
+    AblationCAM: lambda peer: f"One forward pass in PyTorch, which any way begins with, takes {once / peer:.2g} of the peer's time.",
+    ScoreCAM: lambda peer: f"512 masked forward passes, which define the method, take PyTorch {all_masks / peer:.2f} of the peer's time.",
+}
 for method, ours, bar in [(AblationCAM, "ablation_cam", 1 / 500), (ScoreCAM, "score_cam", 1 / 5)]:
     with method(network, [network.layer4]) as cam:
         cam.batch_size = 32
         table.add(f"{method.__name__} resnet18, one image", ours, NAMES["grad-cam"],
                   lambda: cam(image, [ClassifierOutputTarget(3)]), bar, rounds=3, warm_up=1)
+    table.explain(REASONS[method])
 
 table.write()

@@ -52,7 +52,7 @@ class Table:
         self.ours = Ours(bench)
         self.rows = []
 
-    def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2, note=""):
+    def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2):
         """Our `ours` against `run_peer`, a function or the name of another case of ours.
 
         `bar` is the most that ours may take of the peer's time; it holds by the medians.
@@ -81,10 +81,16 @@ class Table:
             "ratio": mine / theirs,
             "bar": bar,
             "holds": mine <= bar * theirs,
-            "note": note,
+            "note": "",
         }
         self.rows.append(row)
         print(line(row), flush=True)
+
+    def explain(self, reason):
+        """Why the last row misses its bar, if it does. `reason` is a function of the peer's milliseconds."""
+        row = self.rows[-1]
+        if not row["holds"]:
+            row["note"] = reason(row["peer_ms"])
 
     def write(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +100,17 @@ class Table:
         missed = [row for row in self.rows if not row["holds"]]
         print(f"\n{len(self.rows) - len(missed)} of {len(self.rows)} bars hold; the table is {self.path}")
         for row in missed:
-            print(f"missed: {row['case']} against {row['peer']}: {row['ratio']:.3g}, bar {row['bar']:.3g} {row['note']}")
+            print(f"missed: {row['case']} against {row['peer']}: {row['ratio']:.3g}, bar {row['bar']:.3g}. {row['note']}")
+
+
+def median_ms(run, rounds=5):
+    """What a function takes, for the reasons."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def spread(values):

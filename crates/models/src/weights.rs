@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::io;
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -37,17 +37,49 @@ fn read(path: &Path, entry: Option<&str>) -> Result<BTreeMap<String, Tensor>, Mo
     };
     match (state_dict::read(path, entry).map_err(fault)?, entry) {
         (Some(tensors), _) => Ok(tensors),
-        (None, None) => Tensor::read_safetensors(path)
-            .map(BTreeMap::from_iter)
-            .map_err(|source| ModelError::Read {
-                path: path.to_owned(),
-                source,
-            }),
+        (None, None) => read_safetensors(path).map_err(|source| ModelError::Read {
+            path: path.to_owned(),
+            source,
+        }),
         (None, Some(entry)) => Err(ModelError::NoEntries {
             path: path.to_owned(),
             entry: entry.to_owned(),
         }),
     }
+}
+
+fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TchError> {
+    // The reader adds a header's length to where its tensors end before it compares the sum with the file's length. The
+    // largest numbers there are would overflow, which stops a program that is built to notice.
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if let Some(end) = farthest_end(file, length)?
+        && end > length
+    {
+        return Err(TchError::FileFormat(format!("a tensor ends at byte {end} of {length}")));
+    }
+    Ok(Tensor::read_safetensors(path)?.into_iter().collect())
+}
+
+/// Where the last tensor of a safetensors file ends by its header; `None` where the header is none, which is the
+/// reader's to say.
+fn farthest_end(mut file: File, length: u64) -> io::Result<Option<u64>> {
+    let mut size = [0; 8];
+    if length < 8 {
+        return Ok(None);
+    }
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > length - 8 {
+        return Ok(None);
+    }
+    let mut header = Vec::new();
+    file.take(size).read_to_end(&mut header)?;
+    let Ok(header) = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(&header) else {
+        return Ok(None);
+    };
+    let ends = header.values().map(|tensor| tensor["data_offsets"][1].as_u64());
+    Ok(ends.flatten().max())
 }
 
 pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rules: &LoadRules) -> Result<Loaded, ModelError> {

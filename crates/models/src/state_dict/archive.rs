@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use tch::Tensor;
 use zip::read::ZipFile;
@@ -10,13 +10,38 @@ use super::fault::StateDictFault;
 use super::pickle::Pickle;
 use super::tensors;
 
+/// A reader that fails once it has read several times what the file has: of an archive, each byte is read once or twice,
+/// but one made to do harm can have thousands of directories, each to be searched to its faulty end.
+struct Patient<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other("it has to be read over and over")),
+        }
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Patient<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
+    }
+}
+
 /// Reads the zip archive of torch 1.6 and later: `NAME/data.pkl`, and `NAME/data/KEY` for each storage.
 pub(super) fn read(
-    reader: impl BufRead + Seek,
+    reader: impl Read + Seek,
     length: u64,
     entry: Option<&str>,
 ) -> Result<BTreeMap<String, Tensor>, StateDictFault> {
-    let mut archive = ZipArchive::new(reader)?;
+    let left = length.saturating_mul(4).saturating_add(1 << 20);
+    let mut archive = ZipArchive::new(Patient { reader, left })?;
     let pickles = archive.file_names().filter(|name| {
         let folder = name.strip_suffix("/data.pkl");
         folder.is_some_and(|folder| !folder.contains('/'))

@@ -270,6 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_of_many_faulty_directories_is_given_up() {
+        const FILES: u16 = 2000;
+        // A directory that is one file short; behind it thousands of ends, each of which says that it is whole.
+        let entry = [b"PK\x01\x02".as_slice(), &[0; 42]].concat();
+        let counts = [(FILES + 1).to_le_bytes(); 2].concat();
+        let place = 4_u32.to_le_bytes();
+        let end = [b"PK\x05\x06\0\0\0\0".as_slice(), &counts, &[0; 4], &place, &[0; 2]].concat();
+        let bytes = [
+            b"PK\x03\x04".as_slice(),
+            &entry.repeat(FILES.into()),
+            &end.repeat(10_000),
+        ]
+        .concat();
+        let start = std::time::Instant::now();
+        let fault = read_bytes(&bytes, None).unwrap_err();
+        assert!(matches!(fault, StateDictFault::Zip(_)), "{fault}");
+        // A quarter of a minute if each were searched, and four times that for a file twice as long.
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+
+    #[test]
     fn numbers_in_the_other_byte_order_are_refused() {
         let mut row = bytes("kinds-row.pth");
         let at = row.windows(13).position(|window| window == b"little_endian").unwrap();

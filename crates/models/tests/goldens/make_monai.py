@@ -127,5 +127,6 @@ def write(name):
     assert path.stat().st_size < 300_000, path
 
 
-for name in sys.argv[1:] or NETWORKS:
-    write(name)
+if __name__ == "__main__":
+    for name in sys.argv[1:] or NETWORKS:
+        write(name)

@@ -12,70 +12,36 @@ const LANES: usize = 16;
 /// Values summed in single precision before the sum is handed to a double.
 const SUM_BLOCK: usize = 4096;
 
-/// What `weigh` makes of the plane of each channel, sample by sample.
+/// What `weigh` makes of each plane, by its number `n C + k`.
 pub(super) fn channel_weights<D: Dimension + RemoveAxis>(
-    gradients: &FeatureMaps<'_, D>,
+    maps: &FeatureMaps<'_, D>,
     parallelism: Parallelism,
-    weigh: impl Fn(&[f32]) -> f32 + Sync,
+    weigh: impl Fn(usize) -> f32 + Sync,
 ) -> Vec<f32> {
-    let (places, values) = (gradients.places, gradients.as_slice());
+    let numbers = 0..maps.batch * maps.channels;
     match parallelism {
         Parallelism::Rayon => {
-            let mut weights = vec![0f32; gradients.batch * gradients.channels];
-            let together = GRAIN.div_ceil(places);
-            weights
-                .par_chunks_mut(together)
-                .zip(values.par_chunks(together * places))
-                .for_each(|(weights, values)| {
-                    for (weight, plane) in weights.iter_mut().zip(values.chunks_exact(places)) {
-                        *weight = weigh(plane);
-                    }
-                });
-            weights
+            let fewest = GRAIN.div_ceil(maps.places);
+            numbers.into_par_iter().with_min_len(fewest).map(&weigh).collect()
         }
-        Parallelism::Serial => values.chunks_exact(places).map(weigh).collect(),
+        Parallelism::Serial => numbers.map(weigh).collect(),
     }
-}
-
-/// What `weigh` makes of the activations and gradients of each channel, sample by sample.
-pub(super) fn paired_channel_weights<D: Dimension + RemoveAxis>(
-    activations: &FeatureMaps<'_, D>,
-    gradients: &FeatureMaps<'_, D>,
-    parallelism: Parallelism,
-    weigh: impl Fn(&[f32], &[f32]) -> f32 + Sync,
-) -> Vec<f32> {
-    let places = activations.places;
-    let (activations, gradients) = (activations.as_slice(), gradients.as_slice());
-    let mut weights = vec![0f32; activations.len() / places];
-    let together = GRAIN.div_ceil(places);
-    let some = |((weights, activations), gradients): ((&mut [f32], &[f32]), &[f32])| {
-        let planes = activations.chunks_exact(places).zip(gradients.chunks_exact(places));
-        for (weight, (activations, gradients)) in weights.iter_mut().zip(planes) {
-            *weight = weigh(activations, gradients);
-        }
-    };
-    match parallelism {
-        Parallelism::Rayon => weights
-            .par_chunks_mut(together)
-            .zip(activations.par_chunks(together * places))
-            .zip(gradients.par_chunks(together * places))
-            .for_each(some),
-        Parallelism::Serial => some(((&mut weights, activations), gradients)),
-    }
-    weights
 }
 
 /// The mean of some values, summed as [`sum`] does.
+#[inline]
 pub(super) fn mean(values: &[f32]) -> f32 {
     (sum(values) / values.len() as f64) as f32
 }
 
 /// The sum of some values.
+#[inline]
 pub(super) fn sum(values: &[f32]) -> f64 {
     sum_of(values, |value| value)
 }
 
 /// The sum of what `term` makes of some values.
+#[inline]
 pub(super) fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     let block_sum = |block: &[f32]| {
         let mut lanes = [0f32; LANES];
@@ -92,6 +58,7 @@ pub(super) fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
 }
 
 /// The sum over places of `term` of the activation and the gradient there.
+#[inline]
 pub(super) fn paired_sum(activations: &[f32], gradients: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
     let block_sum = |(activations, gradients): (&[f32], &[f32])| {
         let mut lanes = [0f32; LANES];
@@ -111,6 +78,7 @@ pub(super) fn paired_sum(activations: &[f32], gradients: &[f32], term: impl Fn(f
 
 /// Half of the lanes onto the other half, until one is left: four additions after each other
 /// instead of fifteen, which small planes would spend most of their time on.
+#[inline]
 fn lane_sum(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {

@@ -16,6 +16,21 @@ pub(super) struct FeatureMaps<'a, D: Dimension> {
     pub(super) places: usize,
 }
 
+/// The planes of every sample, one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Planes<'a> {
+    values: &'a [f32],
+    places: usize,
+}
+
+impl<'a> Planes<'a> {
+    /// The plane of a channel `k` of a sample `n` by its number, `n C + k`.
+    #[inline]
+    pub(super) fn get(self, number: usize) -> &'a [f32] {
+        &self.values[number * self.places..][..self.places]
+    }
+}
+
 impl<'a, D: Dimension + RemoveAxis> FeatureMaps<'a, D> {
     /// Another layout than row-major is copied.
     pub(super) fn new(array: ArrayView<'a, f32, D>) -> Result<Self, CamError> {
@@ -58,6 +73,14 @@ impl<'a, D: Dimension + RemoveAxis> FeatureMaps<'a, D> {
     /// Every value: sample by sample, channel by channel.
     pub(super) fn as_slice(&self) -> &[f32] {
         slices::slice(&self.values)
+    }
+
+    /// The planes of every sample.
+    pub(super) fn planes(&self) -> Planes<'_> {
+        Planes {
+            values: self.as_slice(),
+            places: self.places,
+        }
     }
 
     /// The planes of one sample, one after the other.

@@ -3,7 +3,6 @@
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 
 use super::channel_sum::weighted_sum;
-use super::channel_weights::channel_weights;
 use super::feature_maps::FeatureMaps;
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
@@ -27,7 +26,8 @@ use crate::parallelism::Parallelism;
 /// [`CamError::NonFiniteMap`].
 ///
 /// # Cost
-/// Two reads of the activations from memory, and two of each channel from the cache.
+/// One read of the activations from memory, a second for maps larger than 64×64; three more of each channel from the
+/// cache.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -50,7 +50,9 @@ where
         return Err(CamError::Sigmas { sigmas });
     }
     let activations = FeatureMaps::new(activations)?;
-    let weights = channel_weights(&activations, parallelism, |plane| {
+    let planes = activations.planes();
+    let sums = weighted_sum(&activations, parallelism, |number| {
+        let plane = planes.get(number);
         let places = plane.len() as f64;
         let mean = plane.iter().copied().map(f64::from).sum::<f64>() / places;
         let squares = plane
@@ -60,5 +62,5 @@ where
         let bound = mean + sigmas * (squares / places).sqrt();
         (plane.iter().filter(|&&value| f64::from(value) > bound).count() as f64 / places) as f32
     });
-    activations.rectified_maps(weighted_sum(&activations, &weights, parallelism))
+    activations.rectified_maps(sums)
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 
 use super::channel_sum::weighted_sum;
-use super::channel_weights::{channel_weights, mean};
+use super::channel_weights::mean;
 use super::feature_maps::FeatureMaps;
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
@@ -37,6 +37,7 @@ where
     D: Dimension + RemoveAxis,
 {
     let (activations, gradients) = FeatureMaps::pair(activations, gradients)?;
-    let weights = channel_weights(&gradients, parallelism, mean);
-    activations.rectified_maps(weighted_sum(&activations, &weights, parallelism))
+    let gradients = gradients.planes();
+    let sums = weighted_sum(&activations, parallelism, |number| mean(gradients.get(number)));
+    activations.rectified_maps(sums)
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 
 use super::channel_sum::weighted_sum;
-use super::channel_weights::{paired_channel_weights, sum, sum_of};
+use super::channel_weights::{sum, sum_of};
 use super::feature_maps::FeatureMaps;
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
@@ -28,7 +28,7 @@ use crate::parallelism::Parallelism;
 /// Those of [`grad_cam`](super::grad_cam()).
 ///
 /// # Cost
-/// One read of the gradients and two of the activations.
+/// One read of the gradients and one of the activations, of which maps larger than 64×64 take a second.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -50,15 +50,16 @@ where
     D: Dimension + RemoveAxis,
 {
     let (activations, gradients) = FeatureMaps::pair(activations, gradients)?;
-    let weights = paired_channel_weights(&activations, &gradients, parallelism, |activations, gradients| {
-        let total = sum(activations) as f32;
+    let (a, g) = (activations.planes(), gradients.planes());
+    let sums = weighted_sum(&activations, parallelism, |number| {
+        let total = sum(a.get(number)) as f32;
         let term = |gradient: f32| {
             let denominator = 2.0 + gradient * total;
             let weight = gradient / if denominator == 0.0 { f32::INFINITY } else { denominator };
             // Times zero, not zero: what is not finite has to be noticed.
             if gradient > 0.0 { weight } else { gradient * 0.0 }
         };
-        sum_of(gradients, term) as f32
+        sum_of(g.get(number), term) as f32
     });
-    activations.rectified_maps(weighted_sum(&activations, &weights, parallelism))
+    activations.rectified_maps(sums)
 }

@@ -50,5 +50,5 @@ where
         });
     }
     let weights: Vec<f32> = weights.iter().copied().collect();
-    activations.rectified_maps(weighted_sum(&activations, &weights, parallelism))
+    activations.rectified_maps(weighted_sum(&activations, parallelism, |number| weights[number]))
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 
 use super::channel_sum::weighted_sum;
-use super::channel_weights::{paired_channel_weights, paired_sum, sum};
+use super::channel_weights::{paired_sum, sum};
 use super::feature_maps::FeatureMaps;
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
@@ -28,7 +28,7 @@ use crate::parallelism::Parallelism;
 /// Those of [`grad_cam`](super::grad_cam()).
 ///
 /// # Cost
-/// One read of the gradients and two of the activations.
+/// One read of the gradients and one of the activations, of which maps larger than 64×64 take a second.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -50,7 +50,9 @@ where
     D: Dimension + RemoveAxis,
 {
     let (activations, gradients) = FeatureMaps::pair(activations, gradients)?;
-    let weights = paired_channel_weights(&activations, &gradients, parallelism, |activations, gradients| {
+    let (a, g) = (activations.planes(), gradients.planes());
+    let sums = weighted_sum(&activations, parallelism, |number| {
+        let (activations, gradients) = (a.get(number), g.get(number));
         let product = paired_sum(activations, gradients, |a, g| a * g);
         let total = sum(activations);
         if total == 0.0 {
@@ -59,5 +61,5 @@ where
             (product / total) as f32
         }
     });
-    activations.rectified_maps(weighted_sum(&activations, &weights, parallelism))
+    activations.rectified_maps(sums)
 }

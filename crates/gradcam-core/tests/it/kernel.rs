@@ -23,8 +23,13 @@ fn random(shape: &[usize], seed: u64) -> ArrayD<f32> {
     ArrayD::from_shape_simple_fn(shape, || generator.random_range(-1.0..1.0))
 }
 
-/// The formula as ndarray writes it, in double precision.
-fn plain_grad_cam(activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<f32> {
+/// The sum over channels of activations times what `weigh` makes of the channel's gradients, as ndarray writes it, in
+/// double precision.
+fn plain(
+    activations: &ArrayD<f32>,
+    gradients: &ArrayD<f32>,
+    weigh: impl Fn(ArrayD<f64>) -> ArrayD<f64>,
+) -> ArrayD<f32> {
     let (n, c) = (activations.shape()[0], activations.shape()[1]);
     let grid = [&[n], &activations.shape()[2..]].concat();
     let mut out = ArrayD::<f64>::zeros(IxDyn(&grid));
@@ -36,17 +41,29 @@ fn plain_grad_cam(activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<
                     .index_axis(Axis(0), channel)
                     .mapv(f64::from)
             };
-            let weight = at(gradients).mean().unwrap();
-            out.index_axis_mut(Axis(0), sample).scaled_add(weight, &at(activations));
+            let mut map = out.index_axis_mut(Axis(0), sample);
+            map += &(weigh(at(gradients)) * at(activations));
         }
     }
     out.mapv(|value| value.max(0.0) as f32)
 }
 
-/// Awkward sizes: fewer channels than are added at once, fewer places than lanes, more than a tile.
+fn plain_grad_cam(activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<f32> {
+    plain(activations, gradients, |plane| {
+        let mean = plane.mean().unwrap();
+        plane.mapv(|_| mean)
+    })
+}
+
+fn plain_hires_cam(activations: &ArrayD<f32>, gradients: &ArrayD<f32>) -> ArrayD<f32> {
+    plain(activations, gradients, |plane| plane)
+}
+
+/// Awkward sizes: fewer channels than are added at once, fewer places than lanes, maps of one place more than those
+/// worked on whole or together, samples in several parts, and of several tiles.
 #[test]
-fn grad_cam_equals_the_plain_formula() {
-    let shapes: [&[usize]; 9] = [
+fn kernels_equal_the_plain_formula() {
+    let shapes: [&[usize]; 13] = [
         &[1, 1, 1, 1],
         &[2, 3, 7, 1],
         &[3, 7, 7, 7],
@@ -56,16 +73,27 @@ fn grad_cam_equals_the_plain_formula() {
         &[1, 9, 3, 240],
         &[2, 17, 13, 15, 31],
         &[4, 10, 5],
+        &[2, 6, 8, 8],
+        &[2, 6, 5, 13],
+        &[2, 301, 21, 23],
+        &[1, 19, 17, 241],
     ];
+    type Plain = fn(&ArrayD<f32>, &ArrayD<f32>) -> ArrayD<f32>;
+    let kernels: [(Method, Plain); 2] = [(kernel::grad_cam, plain_grad_cam), (kernel::hires_cam, plain_hires_cam)];
     for (seed, shape) in (0..).zip(shapes) {
         let (activations, gradients) = (random(shape, seed), random(shape, seed + 100));
-        let expected = plain_grad_cam(&activations, &gradients);
-        let parallel = kernel::grad_cam(activations.view(), gradients.view(), Rayon).unwrap();
-        assert_eq!(parallel.shape(), expected.shape());
-        let difference = (&parallel - &expected).mapv(f32::abs);
-        assert!(difference.iter().all(|&value| value < 1e-5), "{shape:?}");
-        let serial = kernel::grad_cam(activations.view(), gradients.view(), Serial).unwrap();
-        assert_eq!(serial, parallel, "{shape:?}");
+        for (method, plain) in kernels {
+            let expected = plain(&activations, &gradients);
+            let found = method(activations.view(), gradients.view(), Rayon).unwrap();
+            assert_eq!(found.shape(), expected.shape());
+            let difference = (&found - &expected).mapv(f32::abs);
+            assert!(difference.iter().all(|&value| value < 1e-5), "{shape:?}");
+        }
+        for method in METHODS {
+            let parallel = method(activations.view(), gradients.view(), Rayon);
+            let serial = method(activations.view(), gradients.view(), Serial);
+            assert_eq!(parallel.unwrap(), serial.unwrap(), "{shape:?}");
+        }
     }
 }
 

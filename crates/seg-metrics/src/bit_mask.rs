@@ -1,9 +1,9 @@
 //! A mask of two or three axes at one bit a voxel, so that surfaces are found 64 voxels at a time.
 
-use ndarray::{ArrayView, Axis, Dimension, Ix3};
+use ndarray::{ArrayView3, Axis};
 use rayon::prelude::*;
 
-use crate::{Connectivity, MetricError};
+use crate::Connectivity;
 
 /// Rows that one task works on at least.
 const ROWS: usize = 64;
@@ -28,20 +28,12 @@ impl BitMask {
         }
     }
 
-    /// Packs a mask.
-    pub(crate) fn pack<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<Self, MetricError> {
-        let axes = mask.ndim();
-        let mut view = mask.into_dyn();
-        if axes == 2 {
-            view.insert_axis_inplace(Axis(0));
-        }
-        let Ok(view) = view.into_dimensionality::<Ix3>() else {
-            return Err(MetricError::Axes { found: axes });
-        };
-        let (depth, height, width) = view.dim();
+    /// Packs a mask of `axes` axes.
+    pub(crate) fn pack(mask: ArrayView3<'_, bool>, axes: usize) -> Self {
+        let (depth, height, width) = mask.dim();
         let mut packed = Self::zeros(axes, [depth, height, width]);
         if packed.words == 0 {
-            return Ok(packed);
+            return packed;
         }
         packed
             .bits
@@ -49,7 +41,7 @@ impl BitMask {
             .with_min_len(ROWS)
             .enumerate()
             .for_each(|(row, words)| {
-                let plane = view.index_axis(Axis(0), row / height);
+                let plane = mask.index_axis(Axis(0), row / height);
                 let row = plane.index_axis_move(Axis(0), row % height);
                 match row.as_slice() {
                     Some(row) => pack_row(row, words),
@@ -60,7 +52,7 @@ impl BitMask {
                     }
                 }
             });
-        Ok(packed)
+        packed
     }
 
     pub(crate) fn axes(&self) -> usize {
@@ -74,10 +66,6 @@ impl BitMask {
     /// Words per row.
     pub(crate) fn words(&self) -> usize {
         self.words
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bits.iter().all(|&word| word == 0)
     }
 
     pub(crate) fn row(&self, z: usize, y: usize) -> &[u64] {

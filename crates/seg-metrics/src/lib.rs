@@ -39,6 +39,7 @@
 //! | `surface_distances.rs` | [`SurfaceDistances`]: Hausdorff distances, ASSD, MASD, normalised surface Dice |
 //! | `surface_elements.rs` | the areas of pieces of surface, by marching squares and cubes |
 //! | `nearest_site.rs` | the exact distances from one surface to another |
+//! | `bounding_box.rs` | the box around a mask |
 //! | `bit_mask.rs` | masks at a bit a voxel, their borders and corners |
 //! | `distance_transform.rs` | [`distance_transform`]: exact, anisotropic |
 //! | `boundary_iou.rs` | [`boundary_iou`] |
@@ -61,6 +62,7 @@ mod binary;
 mod bit_mask;
 mod bootstrap;
 mod boundary_iou;
+mod bounding_box;
 mod calibration;
 mod cl_dice;
 mod components;

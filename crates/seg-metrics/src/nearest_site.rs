@@ -2,12 +2,17 @@
 //!
 //! Surfaces are thin, so a transform of the whole volume would do most of its work for nothing. Here the
 //! voxels of a surface ("sites") lie in cells of 4³ voxels (8² pixels), cells in groups of 4³ and those
-//! in groups again. Whole groups of queries discard whole groups of sites by the distances between their
-//! boxes; few cells are left for a single query, which starts from its neighbour's answer.
+//! in groups again. The voxels that ask ("queries") do so cell by cell: first whole groups and cells of sites are
+//! discarded that answer no query of the cell, then single sites, and each query is compared with the few that
+//! are left.
 //!
-//! The search bounds distances in f32 from exact integer differences, with a slack far above its rounding;
-//! whatever is within the slack is measured in f64. So the answer is the exact nearest distance, rounded
-//! as SciPy rounds it.
+//! A site s answers no query of a box if another site t is nearer to the whole box. How much nearer s is,
+//! |q − t|² − |q − s|², is linear in q, so it is greatest at a corner of the box, and that axis by axis: it is the sum
+//! over the axes of the greater value at the box's two ends. Of a box of sites, the site at the least distance stands
+//! for s. The best t is the site nearest to the middle of the queries.
+//!
+//! All this is in f32 from exact integer differences, with a slack far above its rounding; whatever is within the
+//! slack is measured in f64. So the answer is the exact nearest distance, rounded as SciPy rounds it.
 
 use std::ops::Range;
 
@@ -18,8 +23,11 @@ use crate::bit_mask::BitMask;
 /// Voxels along an axis: cells are numbered by 21 bits, and f32 holds the coordinates of twice as many.
 pub(crate) const MOST: usize = (1 << 23) - 1;
 const LANES: usize = 8;
-/// Bounds in f32 are off by less than a millionth.
+/// Squares in f32 are off by less than a millionth.
 const SLACK: f32 = 1.0 + 4e-6;
+/// The weight of the axis with the longest spacing. Squared spacings are up to 1e48 apart, and a square of 2²⁴ voxels
+/// is 3e14: both ends are well inside the range of f32.
+const SCALE: f64 = 1e20;
 /// Bits of a coordinate that number a cell within its group.
 const DIGIT: usize = 2;
 
@@ -57,6 +65,16 @@ impl Boxes {
             self.site[axis].push(site[axis]);
         }
         self.holds.push(holds);
+    }
+
+    /// Adds those of other boxes that are at these places.
+    fn gather(&mut self, from: &Boxes, places: &[usize]) {
+        for axis in 0..3 {
+            self.low[axis].extend(places.iter().map(|&at| from.low[axis][at]));
+            self.high[axis].extend(places.iter().map(|&at| from.high[axis][at]));
+            self.site[axis].extend(places.iter().map(|&at| from.site[axis][at]));
+        }
+        self.holds.extend(places.iter().map(|&at| from.holds[at].clone()));
     }
 
     fn extend(&mut self, from: &Boxes, range: Range<usize>) {
@@ -245,16 +263,18 @@ fn cell_of(key: u64) -> [usize; 3] {
 struct Search<'a> {
     sites: &'a Sites,
     spacing: [f64; 3],
-    /// What a squared distance is multiplied by for bounding, so that no spacing leaves the range of f32.
-    scale: f64,
+    /// The squared spacings, to a scale.
     weights: [f32; 3],
-    /// Squared bounds from below and above, one per box in question.
-    below: Vec<f32>,
-    above: Vec<f32>,
+    /// A number for each box or site in question, and which of them are kept.
+    scores: Vec<f32>,
     kept: Vec<usize>,
     groups: Boxes,
     cells: Boxes,
-    near: Boxes,
+    near_cells: Boxes,
+    /// The sites of the cells near a cell of queries, and what is left of them.
+    near: Coordinates,
+    left: Coordinates,
+    squares: Vec<[f32; LANES]>,
 }
 
 impl<'a> Search<'a> {
@@ -263,14 +283,15 @@ impl<'a> Search<'a> {
         Search {
             sites,
             spacing,
-            scale: longest.powi(-2),
-            weights: spacing.map(|step| (step / longest).powi(2) as f32),
-            below: Vec::new(),
-            above: Vec::new(),
+            weights: spacing.map(|step| (SCALE * (step / longest).powi(2)) as f32),
+            scores: Vec::new(),
             kept: Vec::new(),
             groups: Boxes::default(),
             cells: Boxes::default(),
-            near: Boxes::default(),
+            near_cells: Boxes::default(),
+            near: Coordinates::default(),
+            left: Coordinates::default(),
+            squares: Vec::new(),
         }
     }
 
@@ -278,166 +299,203 @@ impl<'a> Search<'a> {
     fn group(&mut self, queries: &Sites, group: usize) -> Vec<f64> {
         let (low, high) = (queries.groups.low(group), queries.groups.high(group));
         let sites = self.sites;
-        self.bound_below(&sites.regions, low, high);
-        let within = self.bound_above(&sites.regions, low, high);
-        let mut groups = std::mem::take(&mut self.groups);
+        let [mut groups, mut cells, mut near_cells] =
+            [&mut self.groups, &mut self.cells, &mut self.near_cells].map(std::mem::take);
         groups.clear();
-        for &at in self.within(within) {
+        for &at in self.keep_boxes(&sites.regions, low, high) {
             groups.extend(&sites.groups, sites.regions.holds[at].clone());
         }
-        self.bound_below(&groups, low, high);
-        let within = self.bound_above(&groups, low, high);
-        let mut cells = std::mem::take(&mut self.cells);
         cells.clear();
-        for &at in self.within(within) {
+        for &at in self.keep_boxes(&groups, low, high) {
             cells.extend(&sites.cells, groups.holds[at].clone());
         }
-        self.groups = groups;
+        near_cells.clear();
+        near_cells.gather(&cells, self.keep_boxes(&cells, low, high));
 
-        let mut distances = Vec::new();
-        let mut site = cells.holds[0].start;
-        for cell in queries.groups.holds[group].clone() {
-            site = self.cell(queries, cell, &cells, site, &mut distances);
+        let group = queries.groups.holds[group].clone();
+        let mut distances = Vec::with_capacity(group.clone().map(|cell| queries.cells.holds[cell].len()).sum());
+        for cell in group {
+            self.cell(queries, cell, &near_cells, &mut distances);
         }
-        self.cells = cells;
+        (self.groups, self.cells, self.near_cells) = (groups, cells, near_cells);
         distances
     }
 
-    /// The distances of all sites in a cell of queries, among cells that hold their nearest sites. Starts from
-    /// any site and answers the last one found.
-    fn cell(
-        &mut self,
-        queries: &Sites,
-        cell: usize,
-        cells: &Boxes,
-        mut site: usize,
-        distances: &mut Vec<f64>,
-    ) -> usize {
-        let range = queries.cells.holds[cell].clone();
-        let query = |at: usize| [0, 1, 2].map(|axis| queries.at[axis][at]);
-        let first = query(range.start);
-        let squared;
-        (squared, site) = self.nearest(cells, first, site);
-        distances.push(squared.sqrt());
-        if range.len() == 1 {
-            return site;
-        }
-        // No query of this cell is further from a site than the first one is, and the way there.
+    /// The distances of all sites in a cell of queries, among cells that hold their nearest sites.
+    fn cell(&mut self, queries: &Sites, cell: usize, cells: &Boxes, distances: &mut Vec<f64>) {
         let (low, high) = (queries.cells.low(cell), queries.cells.high(cell));
-        let way: f32 = (0..3)
-            .map(|axis| {
-                let step = greater(first[axis] - low[axis], high[axis] - first[axis]);
-                self.weights[axis] * step * step
-            })
-            .sum();
-        let within = ((squared * self.scale).sqrt() as f32 + way.sqrt()).powi(2) * SLACK * SLACK;
-        self.bound_below(cells, low, high);
+        let sites = self.sites;
         let mut near = std::mem::take(&mut self.near);
-        near.clear();
-        for &at in self.within(within) {
-            near.push(cells.low(at), cells.high(at), cells.site(at), cells.holds[at].clone());
+        near.iter_mut().for_each(Vec::clear);
+        for &at in self.keep_boxes(cells, low, high) {
+            let range = cells.holds[at].clone();
+            let padded = range.start..range.end.next_multiple_of(LANES);
+            for (near, sites) in near.iter_mut().zip(&sites.at) {
+                near.extend_from_slice(&sites[padded.clone()]);
+            }
         }
-        for at in range.skip(1) {
-            let squared;
-            (squared, site) = self.nearest(&near, query(at), site);
+        self.keep_sites(&near, low, high);
+        self.near = near;
+        for query in queries.cells.holds[cell].clone() {
+            let squared = self.nearest([0, 1, 2].map(|axis| queries.at[axis][query]));
             distances.push(squared.sqrt());
         }
-        self.near = near;
-        site
     }
 
-    /// Which of the boxes bounded last have a lower bound of at most `limit`.
-    fn within(&mut self, limit: f32) -> &[usize] {
-        self.kept.resize(self.below.len(), 0);
-        let mut count = 0;
-        // Without a branch: which boxes are near is as good as random.
-        for (at, &below) in self.below.iter().enumerate() {
-            self.kept[count] = at;
-            count += usize::from(below <= limit);
-        }
-        &self.kept[..count]
-    }
-
-    /// Bounds the squared distances of the points in a box to each of several others from below.
-    fn bound_below(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) {
+    /// Which boxes of sites may answer a query of a box.
+    fn keep_boxes(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) -> &[usize] {
+        let other = self.nearest_to_middle(&boxes.site, low, high);
         let count = boxes.len();
-        self.below.resize(count, 0.0);
-        let below = &mut self.below[..count];
+        let scores = &mut self.scores[..count];
         let [low_z, low_y, low_x] = [0, 1, 2].map(|axis| &boxes.low[axis][..count]);
         let [high_z, high_y, high_x] = [0, 1, 2].map(|axis| &boxes.high[axis][..count]);
-        let [wz, wy, wx] = self.weights;
+        let [z, y, x] = [0, 1, 2].map(|axis| Gain::new(self.weights[axis], low[axis], high[axis], other[axis]));
         for at in 0..count {
-            let z = greater(greater(low_z[at] - high[0], low[0] - high_z[at]), 0.0);
-            let y = greater(greater(low_y[at] - high[1], low[1] - high_y[at]), 0.0);
-            let x = greater(greater(low_x[at] - high[2], low[2] - high_x[at]), 0.0);
-            below[at] = wz * z * z + wy * y * y + wx * x * x;
+            scores[at] = z.of_range(low_z[at], high_z[at])
+                + y.of_range(low_y[at], high_y[at])
+                + x.of_range(low_x[at], high_x[at]);
+        }
+        self.kept.resize(count.max(self.kept.len()), 0);
+        let mut kept = 0;
+        // Without a branch: which boxes are near is as good as random.
+        for (at, &score) in scores.iter().enumerate() {
+            self.kept[kept] = at;
+            kept += usize::from(score >= 0.0);
+        }
+        &self.kept[..kept]
+    }
+
+    /// Leaves the sites, in whole lanes, that may answer a query of a box.
+    fn keep_sites(&mut self, sites: &Coordinates, low: [f32; 3], high: [f32; 3]) {
+        let other = self.nearest_to_middle(sites, low, high);
+        let [z, y, x] = [0, 1, 2].map(|axis| Gain::new(self.weights[axis], low[axis], high[axis], other[axis]));
+        let [left_z, left_y, left_x] = &mut self.left;
+        for left in [&mut *left_z, left_y, left_x] {
+            left.resize(sites[0].len().max(left.len()), 0.0);
+        }
+        let [sites_z, sites_y, sites_x] = lanes(sites);
+        let mut count = 0;
+        for ((sites_z, sites_y), sites_x) in sites_z.iter().zip(sites_y).zip(sites_x) {
+            let mut scores = [0.0_f32; LANES];
+            let mut any = false;
+            for lane in 0..LANES {
+                scores[lane] = z.of(sites_z[lane]) + y.of(sites_y[lane]) + x.of(sites_x[lane]);
+                any |= scores[lane] >= 0.0;
+            }
+            if any {
+                for lane in 0..LANES {
+                    left_z[count] = sites_z[lane];
+                    left_y[count] = sites_y[lane];
+                    left_x[count] = sites_x[lane];
+                    count += usize::from(scores[lane] >= 0.0);
+                }
+            }
+        }
+        for left in [left_z, left_y, left_x] {
+            left.truncate(count);
+            left.resize(count.next_multiple_of(LANES), left[count - 1]);
         }
     }
 
-    /// A squared distance within which every point of a box has a site of one of the others.
-    fn bound_above(&mut self, boxes: &Boxes, low: [f32; 3], high: [f32; 3]) -> f32 {
-        let count = boxes.len();
-        self.above.resize(count, 0.0);
-        let above = &mut self.above[..count];
-        let [site_z, site_y, site_x] = [0, 1, 2].map(|axis| &boxes.site[axis][..count]);
+    /// The site that is nearest to the middle of a box, but for rounding.
+    fn nearest_to_middle(&mut self, sites: &Coordinates, low: [f32; 3], high: [f32; 3]) -> [f32; 3] {
+        let [to_z, to_y, to_x] = [0, 1, 2].map(|axis| (low[axis] + high[axis]) / 2.0);
         let [wz, wy, wx] = self.weights;
+        let count = sites[0].len();
+        self.scores.resize(count.max(self.scores.len()), 0.0);
+        let squares = &mut self.scores[..count];
+        let [sites_z, sites_y, sites_x] = [0, 1, 2].map(|axis| &sites[axis][..count]);
         for at in 0..count {
-            let z = greater(high[0] - site_z[at], site_z[at] - low[0]);
-            let y = greater(high[1] - site_y[at], site_y[at] - low[1]);
-            let x = greater(high[2] - site_x[at], site_x[at] - low[2]);
-            above[at] = wz * z * z + wy * y * y + wx * x * x;
+            let (z, y, x) = (sites_z[at] - to_z, sites_y[at] - to_y, sites_x[at] - to_x);
+            squares[at] = wz * z * z + wy * y * y + wx * x * x;
         }
-        lowest(above) * SLACK
+        let least = lowest(squares);
+        let at = squares.iter().position(|&squared| squared == least).unwrap_or(0);
+        [sites_z[at], sites_y[at], sites_x[at]]
     }
 
-    /// The squared distance of a point to the nearest site, and that site; `start` is any site.
-    fn nearest(&mut self, near: &Boxes, query: [f32; 3], start: usize) -> (f64, usize) {
-        self.bound_below(near, query, query);
+    /// The squared distance of a query to the nearest of the sites left.
+    fn nearest(&mut self, query: [f32; 3]) -> f64 {
         let [wz, wy, wx] = self.weights;
         let [query_z, query_y, query_x] = query;
-        let (spacing, scale) = (self.spacing, self.scale);
-        let [sites_z, sites_y, sites_x] = &self.sites.at;
-        let exact = |site: usize| {
-            let z = f64::from(sites_z[site] - query_z) * spacing[0];
-            let y = f64::from(sites_y[site] - query_y) * spacing[1];
-            let x = f64::from(sites_x[site] - query_x) * spacing[2];
-            z * z + y * y + x * x
-        };
-        let limit_of = |squared: f64| (squared * scale) as f32 * SLACK;
-        let (mut best, mut best_site) = (exact(start), start);
-        let mut limit = limit_of(best);
-        let count = self.within(limit).len();
-        for &at in &self.kept[..count] {
-            if self.below[at] > limit {
-                continue;
+        let [left_z, left_y, left_x] = lanes(&self.left);
+        let count = left_z.len();
+        self.squares.resize(count.max(self.squares.len()), [0.0; LANES]);
+        let rows = left_z.iter().zip(left_y).zip(left_x);
+        let mut least = [f32::INFINITY; LANES];
+        for (squares, ((zs, ys), xs)) in self.squares.iter_mut().zip(rows) {
+            let mut row = [0.0; LANES];
+            for lane in 0..LANES {
+                let (z, y, x) = (zs[lane] - query_z, ys[lane] - query_y, xs[lane] - query_x);
+                row[lane] = wz * z * z + wy * y * y + wx * x * x;
             }
-            let range = near.holds[at].clone();
-            let padded = range.start..range.end.next_multiple_of(LANES);
-            let rows = |axis: &'a Vec<f32>| axis[padded.clone()].as_chunks::<LANES>().0;
-            for (row, ((zs, ys), xs)) in rows(sites_z).iter().zip(rows(sites_y)).zip(rows(sites_x)).enumerate() {
-                let mut squared = [0.0_f32; LANES];
-                let mut within = false;
-                for lane in 0..LANES {
-                    let (z, y, x) = (zs[lane] - query_z, ys[lane] - query_y, xs[lane] - query_x);
-                    squared[lane] = wz * z * z + wy * y * y + wx * x * x;
-                    within |= squared[lane] <= limit;
-                }
-                if within {
-                    for (lane, &squared) in squared.iter().enumerate() {
-                        if squared <= limit {
-                            let site = range.start + row * LANES + lane;
-                            let squared = exact(site);
-                            if squared < best {
-                                (best, best_site) = (squared, site);
-                                limit = limit_of(best);
-                            }
-                        }
+            for lane in 0..LANES {
+                least[lane] = lesser(row[lane], least[lane]);
+            }
+            *squares = row;
+        }
+        let limit = least.into_iter().fold(f32::INFINITY, lesser) * SLACK;
+        let mut best = f64::INFINITY;
+        for (row, squares) in self.squares[..count].iter().enumerate() {
+            if squares.iter().fold(false, |any, &squared| any | (squared <= limit)) {
+                for (lane, &squared) in squares.iter().enumerate() {
+                    if squared <= limit {
+                        let z = f64::from(left_z[row][lane] - query_z) * self.spacing[0];
+                        let y = f64::from(left_y[row][lane] - query_y) * self.spacing[1];
+                        let x = f64::from(left_x[row][lane] - query_x) * self.spacing[2];
+                        best = best.min(z * z + y * y + x * x);
                     }
                 }
             }
         }
-        (best, best_site)
+        best
     }
+}
+
+/// Along one axis, how much nearer than another site (in weighted squares, with slack) a site may be to a query
+/// from `low` to `high`.
+struct Gain {
+    weight: f32,
+    low: f32,
+    high: f32,
+    low_to_other: f32,
+    high_to_other: f32,
+}
+
+impl Gain {
+    fn new(weight: f32, low: f32, high: f32, other: f32) -> Self {
+        let to_other = |end: f32| SLACK * weight * (end - other) * (end - other);
+        Gain {
+            weight,
+            low,
+            high,
+            low_to_other: to_other(low),
+            high_to_other: to_other(high),
+        }
+    }
+
+    fn of(&self, site: f32) -> f32 {
+        let (to_low, to_high) = (site - self.low, site - self.high);
+        greater(
+            self.low_to_other - self.weight * to_low * to_low,
+            self.high_to_other - self.weight * to_high * to_high,
+        )
+    }
+
+    /// For the best site of a range.
+    fn of_range(&self, first: f32, last: f32) -> f32 {
+        let to = |end: f32| greater(greater(first - end, end - last), 0.0);
+        let (to_low, to_high) = (to(self.low), to(self.high));
+        greater(
+            self.low_to_other - self.weight * to_low * to_low,
+            self.high_to_other - self.weight * to_high * to_high,
+        )
+    }
+}
+
+/// Coordinates in whole lanes.
+fn lanes(coordinates: &Coordinates) -> [&[[f32; LANES]]; 3] {
+    [0, 1, 2].map(|axis| coordinates[axis].as_chunks().0)
 }
 
 /// Without the rules for NaN of `f32::max`, which cost two more instructions.

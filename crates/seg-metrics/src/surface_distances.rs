@@ -1,7 +1,8 @@
-use ndarray::{ArrayView, Dimension};
+use ndarray::{ArrayView, ArrayView3, Axis, Dimension, Ix3};
 use rayon::prelude::*;
 
 use crate::bit_mask::BitMask;
+use crate::bounding_box::{bounding_box, union};
 use crate::empty_masks::{DISTANCE, OVERLAP};
 use crate::nearest_site::{MOST, Sites};
 use crate::shape::check_shapes;
@@ -106,8 +107,8 @@ impl SurfaceDistances {
     /// 2²³ voxels along one; [`MetricError::Length`] and [`MetricError::Spacing`] for a wrong spacing.
     ///
     /// # Cost
-    /// One pass over both masks, which packs them to a bit a voxel; the rest depends on the surfaces
-    /// alone, on all threads.
+    /// One pass over both masks, which finds the box around them; what is in it is packed to a bit a voxel, and the
+    /// rest depends on the surfaces alone. On all threads.
     ///
     /// ```
     /// use ndarray::Array3;
@@ -124,36 +125,37 @@ impl SurfaceDistances {
         connectivity: Connectivity,
     ) -> Result<Self, MetricError> {
         check_shapes(&prediction, &truth)?;
-        if !matches!(prediction.ndim(), 2 | 3) {
-            return Err(MetricError::Axes {
-                found: prediction.ndim(),
-            });
-        }
-        if let Some(axis) = prediction.shape().iter().position(|&length| length > MOST) {
+        let axes = prediction.ndim();
+        let (mut prediction, mut truth) = (volume(prediction)?, volume(truth)?);
+        let lengths = &prediction.shape()[3 - axes..];
+        if let Some(axis) = lengths.iter().position(|&length| length > MOST) {
             return Err(MetricError::AxisLength {
                 axis,
-                length: prediction.shape()[axis],
+                length: lengths[axis],
                 most: MOST,
             });
         }
-        check_spacing(prediction.ndim(), spacing)?;
+        check_spacing(axes, spacing)?;
         let spacing = match *spacing {
             [y, x] => [1.0, y, x],
             [z, y, x] => [z, y, x],
             _ => unreachable!("as many spacings as axes"),
         };
-        let (prediction, truth) = rayon::join(|| BitMask::pack(prediction), || BitMask::pack(truth));
-        let (prediction, truth) = (prediction?, truth?);
-        let (prediction_empty, truth_empty) = (prediction.is_empty(), truth.is_empty());
+        let (around_prediction, around_truth) = rayon::join(|| bounding_box(prediction), || bounding_box(truth));
         let mut distances = SurfaceDistances {
-            prediction_empty,
-            truth_empty,
+            prediction_empty: around_prediction.is_none(),
+            truth_empty: around_truth.is_none(),
             prediction_to_truth: Distances::default(),
             truth_to_prediction: Distances::default(),
         };
-        if prediction_empty || truth_empty {
+        if distances.prediction_empty || distances.truth_empty {
             return Ok(distances);
         }
+        for (axis, range) in union(around_prediction, around_truth).into_iter().flatten().enumerate() {
+            prediction.slice_axis_inplace(Axis(axis), range.clone().into());
+            truth.slice_axis_inplace(Axis(axis), range.into());
+        }
+        let (prediction, truth) = rayon::join(|| BitMask::pack(prediction, axes), || BitMask::pack(truth, axes));
         let areas = if prediction.axes() == 3 {
             surface_elements::areas(spacing)
         } else {
@@ -492,6 +494,17 @@ impl Surface {
             elements,
         }
     }
+}
+
+/// A mask of two or three axes as one of three; a mask of two has one plane.
+fn volume<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<ArrayView3<'_, bool>, MetricError> {
+    let axes = mask.ndim();
+    let mut mask = mask.into_dyn();
+    if axes == 2 {
+        mask.insert_axis_inplace(Axis(0));
+    }
+    mask.into_dimensionality::<Ix3>()
+        .map_err(|_| MetricError::Axes { found: axes })
 }
 
 fn share(percentile: f64) -> Result<f64, MetricError> {

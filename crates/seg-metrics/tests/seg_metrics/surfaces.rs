@@ -559,3 +559,22 @@ fn small_and_large_spacings_lose_nothing() {
         assert_relative_eq!(scaled.1, dice, max_relative = 1e-12);
     }
 }
+
+/// Spacings of two axes so far apart that f32 holds the square of neither in units of the other.
+#[test]
+fn spacings_far_apart_lose_nothing() {
+    let mask = Array2::from_shape_fn((24, 31), |(y, x)| (y * 7 + x * 3) % 61 == 0);
+    let other = Array2::from_shape_fn((24, 31), |(y, x)| y > 3 && (y * 5 + x) % 47 == 0);
+    for spacing in [[1e12, 1e-12], [1e-12, 1e12], [1e8, 1e-12], [1e-10, 1e10]] {
+        let fast = SurfaceDistances::new(mask.view(), other.view(), &spacing, Connectivity::Faces).unwrap();
+        let [from, to] = [&mask, &other].map(|mask| plain_surface(mask.view().into_dyn(), Connectivity::Faces));
+        assert_eq!(
+            fast.directed(Direction::PredictionToTruth),
+            plain_distances(&from, &to, &spacing)
+        );
+        assert_eq!(
+            fast.directed(Direction::TruthToPrediction),
+            plain_distances(&to, &from, &spacing)
+        );
+    }
+}

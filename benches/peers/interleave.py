@@ -51,9 +51,10 @@ class Table:
         self.path = ROOT / "target" / "peers" / f"{name}.json"
         self.ours = Ours(bench)
         self.rows = []
+        self.absent = []
 
     def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2):
-        """Our `ours` against `run_peer`, a function or the name of another case of ours.
+        """Our `ours` against `run_peer`: a function, the name of another case of ours, or a limit in milliseconds.
 
         `bar` is the most that ours may take of the peer's time; it holds by the medians.
         """
@@ -63,6 +64,8 @@ class Table:
                 start = time.perf_counter()
                 run_peer()
                 theirs = time.perf_counter() - start
+            elif isinstance(run_peer, float):
+                theirs = run_peer / 1e3
             else:
                 theirs = self.ours(run_peer)
             mine = self.ours(ours)
@@ -92,15 +95,22 @@ class Table:
         if not row["holds"]:
             row["note"] = reason(row["peer_ms"])
 
+    def leave_out(self, case, peer, reason):
+        """A case whose peer is not there."""
+        self.absent.append({"case": case, "peer": peer, "note": reason})
+        print(f"{case:<44} {'':>10} {peer:<34} left out", flush=True)
+
     def write(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = self.path.with_suffix(".part")
-        whole.write_text(json.dumps(self.rows, indent=2) + "\n")
+        whole.write_text(json.dumps(self.rows + self.absent, indent=2) + "\n")
         whole.replace(self.path)
         missed = [row for row in self.rows if not row["holds"]]
         print(f"\n{len(self.rows) - len(missed)} of {len(self.rows)} bars hold; the table is {self.path}")
         for row in missed:
             print(f"missed: {row['case']} against {row['peer']}: {row['ratio']:.3g}, bar {row['bar']:.3g}. {row['note']}")
+        for row in self.absent:
+            print(f"left out: {row['case']} against {row['peer']}: {row['note']}")
 
 
 def median_ms(run, rounds=5):

@@ -1,10 +1,15 @@
-use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::SegError;
 use crate::image::check;
-use crate::permutohedral::{Lattice, MOST_FEATURES};
+use crate::lanes::{ABREAST, Abreast, add_weighted, pass_along};
+use crate::permutohedral::Lattice;
+
+const MOST_AXES: usize = 3;
+/// Pixels that one thread takes at a time.
+const PART: usize = 1 << 12;
 
 /// The dense conditional random field: every pixel agrees with all others, the more the nearer they are in place
 /// and in grey value.
@@ -135,10 +140,10 @@ impl DenseCrf {
         image: ArrayView<'_, f32, D>,
     ) -> Result<Array<f32, D>, SegError> {
         let axes = heatmap.ndim();
-        if axes >= MOST_FEATURES {
+        if axes > MOST_AXES {
             return Err(SegError::Axes {
                 found: axes,
-                expected: MOST_FEATURES - 1,
+                expected: MOST_AXES,
             });
         }
         check(&heatmap, &image)?;
@@ -184,14 +189,11 @@ impl DenseCrf {
         }
         let mut kernels = Vec::new();
         if self.gaussian_weight > 0.0 {
-            kernels.push(Kernel::new(
-                self.gaussian_weight,
-                Filter::Gaussian {
-                    weights: gaussian(self.gaussian_sigma, longest as usize),
-                    shape: heatmap.shape().to_vec(),
-                },
-                heatmap.len(),
-            ));
+            let filter = Filter::Gaussian {
+                weights: gaussian(self.gaussian_sigma, longest as usize),
+                shape: heatmap.shape().to_vec(),
+            };
+            kernels.push(Kernel::new(self.gaussian_weight, filter, heatmap.len()));
         }
         if self.bilateral_weight > 0.0 {
             // The last axis first: which feature is which does not matter but for the lattice's error.
@@ -208,31 +210,36 @@ impl DenseCrf {
                     *at = 0;
                 }
             }
-            let lattice = Filter::Lattice(Lattice::new(&places, axes + 1));
-            kernels.push(Kernel::new(self.bilateral_weight, lattice, heatmap.len()));
+            let filter = Filter::Lattice(Lattice::new(&places, axes + 1));
+            kernels.push(Kernel::new(self.bilateral_weight, filter, heatmap.len()));
         }
-        let unary: Vec<f32> = heatmap
-            .iter()
-            .map(|value| {
-                let value = value.clamp(self.clip, 1.0 - self.clip);
-                (value / (1.0 - value)).ln()
-            })
-            .collect();
+        let heat: Vec<f32> = heatmap.iter().copied().collect();
+        let unary = mapped(&heat, |value| {
+            let value = value.clamp(self.clip, 1.0 - self.clip);
+            (value / (1.0 - value)).ln()
+        });
         let probability = |logit: f32| 1.0 / (1.0 + (-logit).exp());
         let mut logits = unary.clone();
+        let mut filtered = vec![0.0; logits.len()];
         for _ in 0..self.iterations {
-            let beliefs: Vec<f32> = logits.par_iter().map(|&logit| 2.0 * probability(logit) - 1.0).collect();
+            let beliefs = mapped(&logits, |logit| 2.0 * probability(logit) - 1.0);
             logits.copy_from_slice(&unary);
             for kernel in &kernels {
-                kernel.add(&beliefs, &mut logits);
+                kernel.add(&beliefs, &mut filtered, &mut logits);
             }
         }
         let mut probabilities = Array::zeros(heatmap.raw_dim());
-        for (value, logit) in probabilities.iter_mut().zip(logits) {
-            *value = probability(logit);
+        for (value, logit) in probabilities.iter_mut().zip(mapped(&logits, probability)) {
+            *value = logit;
         }
         Ok(probabilities)
     }
+}
+
+/// A function of each value.
+fn mapped(values: &[f32], function: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    let values = values.par_iter().with_min_len(PART);
+    values.map(|&value| function(value)).collect()
 }
 
 /// A kernel, normalised on both sides.
@@ -252,38 +259,35 @@ enum Filter {
 
 impl Kernel {
     fn new(weight: f32, filter: Filter, pixels: usize) -> Kernel {
-        let sums = filter.apply(vec![1.0; pixels]);
+        let mut sums = vec![0.0; pixels];
+        filter.apply(&vec![1.0; pixels], &mut sums);
         Kernel {
             weight,
             filter,
-            norms: sums.into_iter().map(|sum| 1.0 / (sum + 1e-20).sqrt()).collect(),
+            norms: mapped(&sums, |sum| 1.0 / (sum + 1e-20).sqrt()),
         }
     }
 
-    fn add(&self, beliefs: &[f32], logits: &mut [f32]) {
-        let scaled = beliefs.iter().zip(&self.norms).map(|(belief, norm)| belief * norm);
-        let filtered = self.filter.apply(scaled.collect());
-        for ((logit, value), norm) in logits.iter_mut().zip(filtered).zip(&self.norms) {
-            *logit += self.weight * norm * value;
-        }
+    /// Adds what the kernel makes of the beliefs, with room to filter in.
+    fn add(&self, beliefs: &[f32], filtered: &mut [f32], logits: &mut [f32]) {
+        let mut scaled = vec![0.0; beliefs.len()];
+        (scaled.par_iter_mut().zip(beliefs).zip(&self.norms).with_min_len(PART))
+            .for_each(|((scaled, belief), norm)| *scaled = belief * norm);
+        self.filter.apply(&scaled, filtered);
+        (logits.par_iter_mut().zip(filtered).zip(&self.norms).with_min_len(PART))
+            .for_each(|((logit, value), norm)| *logit += self.weight * norm * *value);
     }
 }
 
 impl Filter {
-    fn apply(&self, values: Vec<f32>) -> Vec<f32> {
+    fn apply(&self, values: &[f32], filtered: &mut [f32]) {
         match self {
-            Filter::Lattice(lattice) => lattice.filter(&values),
+            Filter::Lattice(lattice) => lattice.filter(values, filtered),
             Filter::Gaussian { weights, shape } => {
-                let Ok(mut array) = Array::from_shape_vec(shape.as_slice(), values) else {
-                    unreachable!("one value for each pixel");
-                };
+                filtered.copy_from_slice(values);
                 for axis in 0..shape.len() {
-                    Zip::from(array.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
-                        let smooth = convolve(&lane.to_vec(), weights);
-                        lane.iter_mut().zip(smooth).for_each(|(value, smooth)| *value = smooth);
-                    });
+                    pass_along(filtered, shape, axis, |lanes, smooth| convolve(lanes, weights, smooth));
                 }
-                array.into_raw_vec_and_offset().0
             }
         }
     }
@@ -297,19 +301,15 @@ fn gaussian(sigma: f32, longest: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A lane convolved, with nothing past its ends.
-fn convolve(lane: &[f32], weights: &[f32]) -> Vec<f32> {
-    let mut sums: Vec<f32> = lane.iter().map(|value| weights[0] * value).collect();
-    for (step, &weight) in weights.iter().enumerate().take(lane.len()).skip(1) {
-        let kept = lane.len() - step;
-        sums[..kept]
-            .iter_mut()
-            .zip(&lane[step..])
-            .for_each(|(sum, value)| *sum += weight * value);
-        sums[step..]
-            .iter_mut()
-            .zip(&lane[..kept])
-            .for_each(|(sum, value)| *sum += weight * value);
+/// Lanes convolved, with nothing past their ends.
+fn convolve(lanes: &[Abreast<f32>], weights: &[f32], smooth: &mut [Abreast<f32>]) {
+    let reach = weights.len() - 1;
+    for (at, smooth) in smooth.iter_mut().enumerate() {
+        let (first, end) = (at.saturating_sub(reach), lanes.len().min(at + reach + 1));
+        let mut sum = [0.0; ABREAST];
+        for (place, values) in (first..end).zip(&lanes[first..end]) {
+            add_weighted(&mut sum, weights[place.abs_diff(at)], values);
+        }
+        *smooth = sum;
     }
-    sums
 }

@@ -1,8 +1,9 @@
-use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::SegError;
 use crate::image::{check, in_f64};
+use crate::lanes::{ABREAST, add_weighted, pass_along};
 
 /// The guided filter: a heatmap that follows the edges of its image.
 ///
@@ -104,20 +105,28 @@ impl GuidedFilter {
     }
 }
 
-/// The mean around each pixel, over what of the window lies inside the array.
+/// The mean around each pixel, over what of the window lies inside an array in C order.
 fn means<D: Dimension>(mut array: Array<f64, D>, radius: usize) -> Array<f64, D> {
-    for axis in 0..array.ndim() {
-        Zip::from(array.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
-            let mut sums = vec![0.0];
-            let mut sum = 0.0;
-            for &value in &lane {
-                sum += value;
-                sums.push(sum);
-            }
-            let length = lane.len();
-            for (at, value) in lane.iter_mut().enumerate() {
-                let (from, to) = (at.saturating_sub(radius), length.min(at.saturating_add(radius + 1)));
-                *value = (sums[to] - sums[from]) / (to - from) as f64;
+    let shape = array.shape().to_vec();
+    let values = array.as_slice_mut().unwrap_or_default();
+    for axis in 0..shape.len() {
+        pass_along(values, &shape, axis, |lanes, means| {
+            let mut sums = [0.0; ABREAST];
+            let mut entering = lanes.iter();
+            entering
+                .by_ref()
+                .take(radius)
+                .for_each(|values| add_weighted(&mut sums, 1.0, values));
+            for (at, mean) in means.iter_mut().enumerate() {
+                if let Some(values) = entering.next() {
+                    add_weighted(&mut sums, 1.0, values);
+                }
+                let first = at.saturating_sub(radius);
+                let count = lanes.len().min(at.saturating_add(radius + 1)) - first;
+                *mean = sums.map(|sum| sum / count as f64);
+                if at >= radius {
+                    add_weighted(&mut sums, -1.0, &lanes[first]);
+                }
             }
         });
     }

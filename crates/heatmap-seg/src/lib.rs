@@ -26,11 +26,12 @@
 //! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
 //! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
 //! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
+//! | `multigrid.rs` | the solver of the random walker's equations |
 //! | `slic.rs`, `superpixel_voting.rs` | [`Slic`], the image in small patches, and [`SuperpixelVoting`] over them |
 //! | `dense_crf.rs`, `permutohedral.rs` | [`DenseCrf`], and the lattice that its bilateral kernel goes through |
 //! | `fusion.rs` | [`Fusion`]: several heatmaps to one |
 //! | `pipeline.rs` | [`Pipeline`]: all steps as one value, [`Segmentation`] |
-//! | `image.rs`, `mirror.rs` | the image's checks, and what lies past its border |
+//! | `image.rs`, `mirror.rs`, `lanes.rs` | the image's checks, what lies past its border, and passes along its axes |
 //! | `error.rs` | [`SegError`] |
 
 #![forbid(unsafe_code)]
@@ -48,12 +49,14 @@ mod guided_filter;
 mod histogram;
 mod hysteresis;
 mod image;
+mod lanes;
 mod li;
 mod local_threshold;
 mod maximum_entropy;
 mod mirror;
 mod morphology;
 mod multi_otsu;
+mod multigrid;
 mod otsu;
 mod percentile;
 mod permutohedral;

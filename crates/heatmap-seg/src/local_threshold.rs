@@ -1,7 +1,9 @@
-use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::SegError;
+use crate::image::in_f64;
+use crate::lanes::{ABREAST, Abreast, add_weighted, pass_along};
 use crate::mirror::mirrored;
 use crate::threshold::with_checked_values;
 
@@ -109,19 +111,20 @@ impl LocalThreshold {
             return Err(SegError::Offset { offset: self.offset });
         }
         with_checked_values(&heatmap, |_, _, _| ())?;
-        let mut means = heatmap.mapv(f64::from);
-        let kernel = match self.window {
-            LocalWindow::Mean => None,
-            LocalWindow::Gaussian => Some(gaussian((self.side - 1) as f64 / 6.0)),
-        };
-        for axis in 0..means.ndim() {
-            Zip::from(means.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
-                let smooth = match &kernel {
-                    None => box_means(&lane.to_vec(), self.side / 2),
-                    Some(kernel) => weighted_means(&lane.to_vec(), kernel),
-                };
-                lane.iter_mut().zip(smooth).for_each(|(value, smooth)| *value = smooth);
-            });
+        let mut means = in_f64(&heatmap);
+        let (values, shape) = (means.as_slice_mut().unwrap_or_default(), heatmap.shape());
+        for axis in 0..shape.len() {
+            match self.window {
+                LocalWindow::Mean => pass_along(values, shape, axis, |lanes, means| {
+                    box_means(lanes, self.side / 2, means);
+                }),
+                LocalWindow::Gaussian => {
+                    let kernel = gaussian((self.side - 1) as f64 / 6.0);
+                    pass_along(values, shape, axis, |lanes, means| {
+                        weighted_means(lanes, &kernel, means)
+                    });
+                }
+            }
         }
         Ok(means.mapv(|mean| mean as f32 - self.offset))
     }
@@ -141,25 +144,29 @@ fn gaussian(deviation: f64) -> Vec<f64> {
     (0..=reach).map(|step| weight(step) / sum).collect()
 }
 
-fn box_means(lane: &[f64], reach: usize) -> Vec<f64> {
-    let wide = mirrored(lane, reach);
+fn box_means(lanes: &[Abreast<f64>], reach: usize, means: &mut [Abreast<f64>]) {
+    let wide = mirrored(lanes, reach);
     let side = 2 * reach + 1;
-    let mut sum: f64 = wide[..side].iter().sum();
-    let mut means = vec![sum / side as f64];
-    for (leaves, enters) in wide.iter().zip(&wide[side..]) {
-        sum += enters - leaves;
-        means.push(sum / side as f64);
+    let mut sums = [0.0; ABREAST];
+    for entering in &wide[..side - 1] {
+        add_weighted(&mut sums, 1.0, entering);
     }
-    means
+    for (at, mean) in means.iter_mut().enumerate() {
+        add_weighted(&mut sums, 1.0, &wide[at + side - 1]);
+        *mean = sums.map(|sum| sum / side as f64);
+        add_weighted(&mut sums, -1.0, &wide[at]);
+    }
 }
 
-fn weighted_means(lane: &[f64], kernel: &[f64]) -> Vec<f64> {
+fn weighted_means(lanes: &[Abreast<f64>], kernel: &[f64], means: &mut [Abreast<f64>]) {
     let reach = kernel.len() - 1;
-    let wide = mirrored(lane, reach);
-    (reach..reach + lane.len())
-        .map(|at| {
-            let sides = (1..=reach).map(|step| kernel[step] * (wide[at - step] + wide[at + step]));
-            kernel[0] * wide[at] + sides.sum::<f64>()
-        })
-        .collect()
+    let wide = mirrored(lanes, reach);
+    for (at, mean) in (reach..).zip(means) {
+        let mut sum = wide[at].map(|value| kernel[0] * value);
+        for step in 1..=reach {
+            add_weighted(&mut sum, kernel[step], &wide[at - step]);
+            add_weighted(&mut sum, kernel[step], &wide[at + step]);
+        }
+        *mean = sum;
+    }
 }

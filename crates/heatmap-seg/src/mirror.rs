@@ -1,7 +1,7 @@
 //! What lies past the border: the array mirrored, its edge pixels repeated.
 
 /// A lane with `reach` more values on both sides, mirrored as often as it takes.
-pub(crate) fn mirrored(lane: &[f64], reach: usize) -> Vec<f64> {
+pub(crate) fn mirrored<T: Copy>(lane: &[T], reach: usize) -> Vec<T> {
     let period = 2 * lane.len() as isize;
     (-(reach as isize)..(lane.len() + reach) as isize)
         .map(|place| {

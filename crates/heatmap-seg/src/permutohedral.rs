@@ -1,36 +1,95 @@
 //! Gaussian filtering of values at scattered places by the permutohedral lattice: values are splatted onto the
 //! lattice's vertices around them, blurred along its axes and sliced back.
 //!
+//! Places that lie in one simplex have the same vertices around them. So places are gathered by simplices first, and only
+//! simplices look their vertices up.
+//!
 //! Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", 2010,
 //! [10.1111/j.1467-8659.2009.01645.x](https://doi.org/10.1111/j.1467-8659.2009.01645.x).
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use rayon::prelude::*;
 
-/// The most features a place may have, for its vertices' names to fit into 128 bits.
-pub(crate) const MOST_FEATURES: usize = 4;
-/// Places or vertices that one thread takes at a time.
+/// The most features that a place may have.
+pub(crate) const MOST_FEATURES: usize = 6;
+const MOST_CORNERS: usize = MOST_FEATURES + 1;
+/// Places, simplices or vertices that one thread takes at a time.
 const PART: usize = 1 << 12;
 
 /// The lattice around some places. Vertex 0 stands for those that no place touches.
 #[derive(Debug)]
 pub(crate) struct Lattice {
     corners: usize,
-    /// The vertices around each place, and their weights, `corners` for each.
-    vertices: Vec<u32>,
+    /// The simplex that each place lies in, and the weights of its vertices, `corners` for each place.
+    simplices: Vec<u32>,
     weights: Vec<f32>,
-    /// The places around each vertex with their weights, from `starts[vertex]` to `starts[vertex + 1]`.
-    starts: Vec<u32>,
-    splats: Vec<(u32, f32)>,
+    /// The places in each simplex.
+    places: Lists,
+    /// The vertices of each simplex, `corners` for each.
+    vertices: Vec<u32>,
+    /// Where each vertex is among `vertices`.
+    corners_at: Lists,
     /// The two vertices beside each vertex, for each direction in turn.
     beside: Vec<Vec<[u32; 2]>>,
 }
 
-/// Vertices by name. A name is `Σ c_k 2^{32k}` of a vertex's coordinates, so that a step adds a number to it.
-type Numbers = HashMap<i128, u32, BuildHasherDefault<NameHasher>>;
+/// Lists of positions, from `starts[list]` to `starts[list + 1]`.
+#[derive(Debug)]
+struct Lists {
+    starts: Vec<u32>,
+    positions: Vec<u32>,
+}
 
+impl Lists {
+    /// The positions of each of the numbers 0 to `count` − 1.
+    fn of(numbers: &[u32], count: usize) -> Lists {
+        let mut starts = vec![0_u32; count + 1];
+        for &number in numbers {
+            starts[number as usize + 1] += 1;
+        }
+        for number in 0..count {
+            starts[number + 1] += starts[number];
+        }
+        let mut next = starts.clone();
+        let mut positions = vec![0; numbers.len()];
+        for (position, &number) in (0..).zip(numbers) {
+            let next = &mut next[number as usize];
+            positions[*next as usize] = position;
+            *next += 1;
+        }
+        Lists { starts, positions }
+    }
+
+    fn list(&self, number: usize) -> &[u32] {
+        &self.positions[self.starts[number] as usize..self.starts[number + 1] as usize]
+    }
+}
+
+/// A simplex by its vertex of remainder 0 and the order of its coordinates; a vertex is one by an order of zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name<const FEATURES: usize> {
+    coordinates: [i32; FEATURES],
+    /// Three bits for each coordinate.
+    order: u32,
+}
+
+impl<const FEATURES: usize> Hash for Name<FEATURES> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mixed = self
+            .coordinates
+            .iter()
+            .fold(u64::from(self.order), |mixed, &coordinate| {
+                (mixed ^ u64::from(coordinate as u32))
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+            });
+        state.write_u64(mixed);
+    }
+}
+
+/// Takes what a [`Name`] has mixed already.
 #[derive(Debug, Default)]
 struct NameHasher(u64);
 
@@ -41,97 +100,137 @@ impl Hasher for NameHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.write_u64(self.0 ^ u64::from(byte));
         }
     }
 
-    fn write_i128(&mut self, name: i128) {
-        let mixed = (name as u64 ^ ((name >> 64) as u64).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn write_u64(&mut self, mixed: u64) {
         self.0 = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     }
 }
 
-fn name(coordinates: impl Iterator<Item = i64>) -> i128 {
-    coordinates
-        .enumerate()
-        .map(|(axis, coordinate)| i128::from(coordinate) << (32 * axis))
-        .sum()
+/// Numbers from a first one on, in the order in which names were first asked for.
+#[derive(Debug)]
+struct Numbers<const FEATURES: usize> {
+    numbers: HashMap<Name<FEATURES>, u32, BuildHasherDefault<NameHasher>>,
+    names: Vec<Name<FEATURES>>,
+    first: u32,
+}
+
+impl<const FEATURES: usize> Numbers<FEATURES> {
+    fn from(first: u32) -> Numbers<FEATURES> {
+        Numbers {
+            numbers: HashMap::default(),
+            names: Vec::new(),
+            first,
+        }
+    }
+
+    fn number(&mut self, name: Name<FEATURES>) -> u32 {
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            self.first + (self.names.len() - 1) as u32
+        })
+    }
 }
 
 impl Lattice {
-    /// The lattice around places of `features` features each, all divided by their standard deviation.
+    /// The lattice around places of `features` features each, up to [`MOST_FEATURES`], all divided by their standard
+    /// deviation.
     pub(crate) fn new(places: &[f32], features: usize) -> Lattice {
-        let corners = features + 1;
-        let mut names = vec![0_i128; places.len() / features * corners];
-        let mut weights = vec![0.0_f32; names.len()];
-        names
-            .par_chunks_mut(PART * corners)
+        match features {
+            0 | 1 => Lattice::around::<1>(places),
+            2 => Lattice::around::<2>(places),
+            3 => Lattice::around::<3>(places),
+            4 => Lattice::around::<4>(places),
+            5 => Lattice::around::<5>(places),
+            _ => Lattice::around::<MOST_FEATURES>(places),
+        }
+    }
+
+    fn around<const FEATURES: usize>(places: &[f32]) -> Lattice {
+        let corners = FEATURES + 1;
+        let count = places.len() / FEATURES;
+        let mut simplices = vec![0_u32; count];
+        let mut weights = vec![0.0_f32; count * corners];
+        // Each part numbers its own simplices, and then the parts are put together in their order.
+        let names: Vec<Vec<Name<FEATURES>>> = simplices
+            .par_chunks_mut(PART)
             .zip(weights.par_chunks_mut(PART * corners))
-            .zip(places.par_chunks(PART * features))
-            .for_each(|((names, weights), places)| {
-                let corners_of = names.chunks_exact_mut(corners).zip(weights.chunks_exact_mut(corners));
-                for ((names, weights), place) in corners_of.zip(places.chunks_exact(features)) {
-                    simplex(place, names, weights);
+            .zip(places.par_chunks(PART * FEATURES))
+            .map(|((simplices, weights), places)| {
+                let mut numbers = Numbers::from(0);
+                let (places, _) = places.as_chunks();
+                for ((number, weights), place) in
+                    simplices.iter_mut().zip(weights.chunks_exact_mut(corners)).zip(places)
+                {
+                    *number = numbers.number(simplex(place, weights));
                 }
-            });
-        let mut numbers = Numbers::default();
-        numbers.reserve(names.len() / 4);
-        let mut known = Vec::new();
-        let vertices: Vec<u32> = names
-            .iter()
-            .map(|&name| {
-                *numbers.entry(name).or_insert_with(|| {
-                    known.push(name);
-                    known.len() as u32
-                })
+                numbers.names
             })
+            .collect();
+        let mut all = Numbers::from(0);
+        let parts: Vec<Vec<u32>> = (names.into_iter())
+            .map(|names| names.into_iter().map(|name| all.number(name)).collect())
+            .collect();
+        (simplices.par_chunks_mut(PART).zip(parts)).for_each(|(simplices, numbers)| {
+            for simplex in simplices {
+                *simplex = numbers[*simplex as usize];
+            }
+        });
+        let mut known = Numbers::from(1);
+        let vertices: Vec<u32> = (all.names.iter())
+            .flat_map(|name| (0..corners).map(|remainder| vertex(name, remainder)))
+            .map(|name| known.number(name))
             .collect();
         let beside = (0..corners)
             .map(|direction| {
-                let step = name((0..features).map(|axis| if axis == direction { features as i64 } else { -1 }));
-                let find = |name| numbers.get(&name).copied().unwrap_or(0);
+                let find = |name: &Name<FEATURES>, sign: i32| {
+                    let mut other = *name;
+                    for (axis, coordinate) in other.coordinates.iter_mut().enumerate() {
+                        *coordinate += sign * if axis == direction { FEATURES as i32 } else { -1 };
+                    }
+                    known.numbers.get(&other).copied().unwrap_or(0)
+                };
                 let mut beside = vec![[0, 0]];
-                beside.par_extend(known.par_iter().map(|name| [find(name + step), find(name - step)]));
+                beside.par_extend(
+                    (known.names.par_iter().with_min_len(PART)).map(|name| [find(name, 1), find(name, -1)]),
+                );
                 beside
             })
             .collect();
-        let mut starts = vec![0_u32; known.len() + 2];
-        for &vertex in &vertices {
-            starts[vertex as usize + 1] += 1;
-        }
-        for vertex in 1..starts.len() {
-            starts[vertex] += starts[vertex - 1];
-        }
-        let mut next = starts.clone();
-        let mut splats = vec![(0, 0.0); vertices.len()];
-        for (at, (&vertex, &weight)) in vertices.iter().zip(&weights).enumerate() {
-            splats[next[vertex as usize] as usize] = ((at / corners) as u32, weight);
-            next[vertex as usize] += 1;
-        }
         Lattice {
             corners,
-            vertices,
             weights,
-            starts,
-            splats,
+            places: Lists::of(&simplices, all.names.len()),
+            simplices,
+            corners_at: Lists::of(&vertices, known.names.len() + 1),
+            vertices,
             beside,
         }
     }
 
     /// The values filtered by a Gaussian of standard deviation 1, up to a factor that is the same for all.
-    pub(crate) fn filter(&self, values: &[f32]) -> Vec<f32> {
-        let mut lattice: Vec<f32> = self
-            .starts
-            .par_windows(2)
-            .with_min_len(PART)
-            .map(|around| {
-                let splats = &self.splats[around[0] as usize..around[1] as usize];
-                splats
-                    .iter()
-                    .map(|&(place, weight)| weight * values[place as usize])
-                    .sum()
-            })
-            .collect();
+    pub(crate) fn filter(&self, values: &[f32], filtered: &mut [f32]) {
+        let mut splats = vec![0.0_f32; self.vertices.len()];
+        splats
+            .par_chunks_exact_mut(self.corners)
+            .enumerate()
+            .for_each(|(simplex, splats)| {
+                let mut sums = [0.0_f64; MOST_CORNERS];
+                for &place in self.places.list(simplex) {
+                    let weights = &self.weights[place as usize * self.corners..][..self.corners];
+                    let value = values[place as usize];
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum += f64::from(weight * value);
+                    }
+                }
+                splats.iter_mut().zip(sums).for_each(|(splat, sum)| *splat = sum as f32);
+            });
+        let mut lattice = vec![0.0_f32; self.corners_at.starts.len() - 1];
+        (lattice.par_iter_mut().enumerate().with_min_len(PART)).for_each(|(vertex, value)| {
+            *value = self.corners_at.list(vertex).iter().map(|&at| splats[at as usize]).sum();
+        });
         let mut blurred = vec![0.0; lattice.len()];
         for beside in &self.beside {
             blurred
@@ -146,25 +245,36 @@ impl Lattice {
             // What flows onto vertices that no place touches is lost.
             lattice[0] = 0.0;
         }
-        self.vertices
-            .par_chunks_exact(self.corners)
-            .zip(self.weights.par_chunks_exact(self.corners))
-            .with_min_len(PART)
-            .map(|(vertices, weights)| {
-                let around = vertices.iter().zip(weights);
-                around.map(|(&vertex, weight)| weight * lattice[vertex as usize]).sum()
-            })
-            .collect()
+        let around = self
+            .simplices
+            .par_iter()
+            .zip(self.weights.par_chunks_exact(self.corners));
+        (filtered.par_iter_mut().zip(around).with_min_len(PART)).for_each(|(filtered, (&simplex, weights))| {
+            let vertices = &self.vertices[simplex as usize * self.corners..][..self.corners];
+            let around = vertices.iter().zip(weights);
+            *filtered = around.map(|(&vertex, weight)| weight * lattice[vertex as usize]).sum();
+        });
     }
 }
 
-/// The names of the vertices around a place, and their weights.
-fn simplex(place: &[f32], names: &mut [i128], weights: &mut [f32]) {
-    const MOST: usize = MOST_FEATURES + 1;
-    let features = place.len();
-    let corners = features + 1;
+/// The vertex of a simplex that has this remainder.
+fn vertex<const FEATURES: usize>(simplex: &Name<FEATURES>, remainder: usize) -> Name<FEATURES> {
+    let mut coordinates = simplex.coordinates;
+    for (axis, coordinate) in coordinates.iter_mut().enumerate() {
+        let rank = (simplex.order >> (3 * axis)) as usize & 7;
+        *coordinate += remainder as i32;
+        if rank > FEATURES - remainder {
+            *coordinate -= (FEATURES + 1) as i32;
+        }
+    }
+    Name { coordinates, order: 0 }
+}
+
+/// The simplex that a place lies in, and the weights of its vertices.
+fn simplex<const FEATURES: usize>(place: &[f32; FEATURES], weights: &mut [f32]) -> Name<FEATURES> {
+    let corners = FEATURES + 1;
     // The place in the plane whose coordinates sum up to 0.
-    let mut elevated = [0.0_f64; MOST];
+    let mut elevated = [0.0_f64; MOST_CORNERS];
     let deviation = (2.0_f64 / 3.0).sqrt() * corners as f64;
     let mut sum = 0.0;
     for axis in (1..corners).rev() {
@@ -174,50 +284,51 @@ fn simplex(place: &[f32], names: &mut [i128], weights: &mut [f32]) {
     }
     elevated[0] = sum;
     // The nearest vertex of remainder 0, and the order of the distances from it.
-    let mut nearest = [0_i64; MOST];
+    let mut nearest = [0_i32; MOST_CORNERS];
+    let mut far = [0.0_f64; MOST_CORNERS];
     let mut excess = 0;
     for axis in 0..corners {
-        let multiple = (elevated[axis] / corners as f64).round() as i64;
-        nearest[axis] = multiple * corners as i64;
+        let multiple = rounded(elevated[axis] / corners as f64);
+        nearest[axis] = multiple * corners as i32;
+        far[axis] = elevated[axis] - f64::from(nearest[axis]);
         excess += multiple;
     }
-    let mut rank = [0_i64; MOST];
+    let mut rank = [0_i32; MOST_CORNERS];
     for axis in 0..corners {
         for other in axis + 1..corners {
-            if elevated[axis] - (nearest[axis] as f64) < elevated[other] - nearest[other] as f64 {
-                rank[axis] += 1;
-            } else {
-                rank[other] += 1;
-            }
+            let less = i32::from(far[axis] < far[other]);
+            rank[axis] += less;
+            rank[other] += 1 - less;
         }
     }
+    let mut barycentric = [0.0_f64; MOST_CORNERS + 1];
+    let mut name = Name {
+        coordinates: [0; FEATURES],
+        order: 0,
+    };
     for axis in 0..corners {
-        rank[axis] += excess;
-        if rank[axis] < 0 {
-            rank[axis] += corners as i64;
-            nearest[axis] += corners as i64;
-        } else if rank[axis] >= corners as i64 {
-            rank[axis] -= corners as i64;
-            nearest[axis] -= corners as i64;
-        }
-    }
-    let mut barycentric = [0.0_f64; MOST + 1];
-    for axis in 0..corners {
-        let far = (elevated[axis] - nearest[axis] as f64) / corners as f64;
-        let at = features - rank[axis] as usize;
+        let turns = (rank[axis] + excess).div_euclid(corners as i32);
+        let rank = rank[axis] + excess - turns * corners as i32;
+        let nearest = nearest[axis] - turns * corners as i32;
+        let far = (elevated[axis] - f64::from(nearest)) / corners as f64;
+        let at = FEATURES - rank as usize;
         barycentric[at] += far;
         barycentric[at + 1] -= far;
+        if axis < FEATURES {
+            name.coordinates[axis] = nearest;
+            name.order |= (rank as u32) << (3 * axis);
+        }
     }
     barycentric[0] += 1.0 + barycentric[corners];
-    for (remainder, (vertex, weight)) in names.iter_mut().zip(weights).enumerate() {
-        let over = |axis: usize| {
-            if rank[axis] as usize > features - remainder {
-                corners as i64
-            } else {
-                0
-            }
-        };
-        *vertex = name((0..features).map(|axis| nearest[axis] + remainder as i64 - over(axis)));
-        *weight = barycentric[remainder] as f32;
-    }
+    weights
+        .iter_mut()
+        .zip(barycentric)
+        .for_each(|(weight, part)| *weight = part as f32);
+    name
+}
+
+/// The nearest whole number of one far below 2⁵¹, without a call.
+fn rounded(value: f64) -> i32 {
+    const SHIFT: f64 = (3_u64 << 51) as f64;
+    (value + SHIFT - SHIFT) as i32
 }

@@ -1,11 +1,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::components::Bordered;
 use crate::image::{check, in_f64};
+use crate::lanes::{ABREAST, add_weighted, pass_along};
 use crate::mirror::mirrored;
 use crate::{Connectivity, Seeds, SegError};
 
@@ -76,19 +77,24 @@ impl Watershed {
         let levels = grid.surround(sobel(&grey).iter().map(|level| level.to_bits()), 0);
         let mut open = grid.surround(seeds.iter().map(Option::is_none), false);
         let mut flooded = grid.surround(seeds.iter().map(|&seed| seed == Some(true)), false);
-        let mut front: BinaryHeap<Reverse<(u64, usize, usize)>> = (grid.places().zip(&seeds))
-            .filter(|(_, seed)| seed.is_some())
-            .map(|(place, _)| Reverse((levels[place], 0, place)))
+        // A key holds the level, how many pixels were reached before, and the place. Seeds within seeds flood nothing.
+        let key = |level: u64, reached: u64, place: usize| {
+            Reverse((u128::from(level) << 64) | (u128::from(reached) << 32) | place as u128)
+        };
+        let mut front: BinaryHeap<Reverse<u128>> = (grid.places().zip(&seeds))
+            .filter(|(place, seed)| seed.is_some() && steps.iter().any(|&step| open[place.wrapping_add_signed(step)]))
+            .map(|(place, _)| key(levels[place], 0, place))
             .collect();
         let mut reached = 0;
-        while let Some(Reverse((_, _, place))) = front.pop() {
+        while let Some(Reverse(first)) = front.pop() {
+            let place = first as u32 as usize;
             for &step in &steps {
                 let other = place.wrapping_add_signed(step);
                 if open[other] {
                     open[other] = false;
                     flooded[other] = flooded[place];
                     reached += 1;
-                    front.push(Reverse((levels[other], reached, other)));
+                    front.push(key(levels[other], reached, other));
                 }
             }
         }
@@ -102,16 +108,19 @@ fn sobel<D: Dimension>(image: &Array<f64, D>) -> Array<f64, D> {
     let mut squares = Array::zeros(image.raw_dim());
     for along in 0..axes {
         let mut slopes = image.clone();
+        let values = slopes.as_slice_mut().unwrap_or_default();
         for axis in 0..axes {
             let weights = if axis == along {
                 [-1.0, 0.0, 1.0]
             } else {
                 [0.25, 0.5, 0.25]
             };
-            Zip::from(slopes.lanes_mut(Axis(axis))).par_for_each(|mut lane| {
-                let wide = mirrored(&lane.to_vec(), 1);
-                for (value, around) in lane.iter_mut().zip(wide.windows(3)) {
-                    *value = around.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+            pass_along(values, image.shape(), axis, |lanes, smooth| {
+                for (smooth, around) in smooth.iter_mut().zip(mirrored(lanes, 1).windows(3)) {
+                    *smooth = [0.0; ABREAST];
+                    for (values, weight) in around.iter().zip(weights) {
+                        add_weighted(smooth, weight, values);
+                    }
                 }
             });
         }

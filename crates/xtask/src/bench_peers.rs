@@ -21,6 +21,8 @@ pub(crate) enum Suite {
     Models,
     /// Scores of masks, against MONAI, surface-distance, MedPy and SciPy.
     Metrics,
+    /// Heatmaps to masks, against scikit-image and pydensecrf.
+    Segmentation,
 }
 
 impl Suite {
@@ -29,6 +31,7 @@ impl Suite {
             Self::Gradcam => "gradcam",
             Self::Models => "models",
             Self::Metrics => "metrics",
+            Self::Segmentation => "segmentation",
         }
     }
 }

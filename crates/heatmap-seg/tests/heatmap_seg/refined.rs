@@ -4,7 +4,7 @@
 
 use approx::assert_abs_diff_eq;
 use heatmap_seg::{Connectivity, GuidedFilter, RandomWalker, Seeds, SegError, Threshold, Watershed};
-use ndarray::{ArrayD, array};
+use ndarray::{ArrayD, Dimension as _, array};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -137,6 +137,62 @@ fn walks_in_a_constant_image_are_linear() {
         [0.0_f32, 0.25, 0.5, 0.75, 1.0][..],
         epsilon = 1e-6
     );
+}
+
+/// Far more open pixels than the goldens have, with edges that walks hardly cross.
+#[test]
+fn the_probability_of_an_open_pixel_is_the_mean_of_those_around_it() {
+    for (shape, beta) in [
+        (vec![150, 160], 130.0),
+        (vec![130, 140], 3000.0),
+        (vec![23, 29, 31], 400.0),
+    ] {
+        let speckle = |at: usize| ((at * 8191 + 7).wrapping_mul(2_654_435_761) >> 7) % 1009;
+        let image = ArrayD::from_shape_fn(shape.clone(), |index| {
+            let at = index.slice().iter().fold(0, |at, &step| at * 1000 + step);
+            speckle(at) as f32 / 1009.0
+        });
+        let heatmap = ArrayD::from_shape_fn(shape.clone(), |index| {
+            let far = |axis: usize| (index[axis] as f32 / shape[axis] as f32 - 0.45).powi(2);
+            (-12.0 * (0..shape.len()).map(far).sum::<f32>()).exp()
+        });
+        let seeds = Seeds::new(Threshold::Fixed(0.02), Threshold::Fixed(0.95));
+        let walker = RandomWalker::default()
+            .with_seeds(seeds)
+            .with_beta(beta)
+            .with_tolerance(1e-8);
+        let walked = walker.probabilities(heatmap.view(), image.view()).unwrap();
+        let deviation = image.mapv(f64::from).std(0.0);
+        let mut open = 0;
+        for (index, &probability) in walked.indexed_iter() {
+            let heat = heatmap[&index];
+            if heat <= 0.02 || heat > 0.95 {
+                assert_eq!(probability, if heat > 0.95 { 1.0 } else { 0.0 });
+                continue;
+            }
+            open += 1;
+            let (mut sum, mut weights) = (0.0, 0.0);
+            for axis in 0..shape.len() {
+                for step in [-1, 1] {
+                    let mut other = index.clone();
+                    other[axis] = other[axis].wrapping_add_signed(step);
+                    let Some(&there) = image.get(other.clone()) else {
+                        continue;
+                    };
+                    let difference = f64::from(image[&index]) - f64::from(there);
+                    let weight = (-beta * difference * difference / (10.0 * deviation)).exp() + 1e-10;
+                    sum += weight * f64::from(walked[&other]);
+                    weights += weight;
+                }
+            }
+            assert_abs_diff_eq!(sum / weights, f64::from(probability), epsilon = 1e-6);
+        }
+        assert!(open > 14_000, "{open}");
+        // Parts are cut by pixels, not by threads.
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = alone.install(|| walker.probabilities(heatmap.view(), image.view()).unwrap());
+        assert_eq!(again, walked);
+    }
 }
 
 #[test]

@@ -68,6 +68,11 @@ impl BitMask {
         self.words
     }
 
+    /// The number of voxels of the mask.
+    pub(crate) fn count(&self) -> usize {
+        self.bits.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     pub(crate) fn row(&self, z: usize, y: usize) -> &[u64] {
         let start = (z * self.shape[1] + y) * self.words;
         &self.bits[start..start + self.words]
@@ -161,13 +166,13 @@ impl BitMask {
 
     /// Which of the voxels around a corner are inside: a bit each, the highest for the voxel at the lowest
     /// coordinates, the last axis fastest.
-    pub(crate) fn corner_code(&self, [z, y, x]: [usize; 3]) -> usize {
+    pub(crate) fn corner_code(&self, [z, y, x]: [usize; 3]) -> u8 {
         let steps_z = if self.axes == 3 { 0..2 } else { 1..2 };
         let mut code = 0;
         for dz in steps_z {
             for dy in 0..2 {
                 let pair = self.row_near(z, y, dz, dy).map_or(0, |row| {
-                    let bit = |x: usize| row.get(x / 64).map_or(0, |word| (word >> (x % 64) & 1) as usize);
+                    let bit = |x: usize| row.get(x / 64).map_or(0, |word| (word >> (x % 64) & 1) as u8);
                     let before = if x > 0 { bit(x - 1) } else { 0 };
                     2 * before + bit(x)
                 });

@@ -1,5 +1,6 @@
-use ndarray::{ArrayView, Dimension};
+use ndarray::{ArrayView, AxisDescription, Dimension, Slice};
 
+use crate::bounding_box::{bounding_box, union};
 use crate::empty_masks::OVERLAP;
 use crate::shape::check_shapes;
 use crate::{Confusion, EmptyMasks, MetricError, skeleton};
@@ -18,7 +19,7 @@ use crate::{Confusion, EmptyMasks, MetricError, skeleton};
 /// [`MetricError::Shape`], [`MetricError::Axes`]; [`MetricError::EmptyMask`] where `empty` says so.
 ///
 /// # Cost
-/// The [`skeleton`]s of both.
+/// The [`skeleton`]s of both, in the box around the two.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -35,6 +36,10 @@ pub fn cl_dice<D: Dimension>(
     empty: EmptyMasks,
 ) -> Result<f64, MetricError> {
     check_shapes(&prediction, &truth)?;
+    let (around_prediction, around_truth) = (bounding_box(prediction.view()), bounding_box(truth.view()));
+    let around = union(around_prediction, around_truth).unwrap_or_else(|| vec![0..0; truth.ndim()]);
+    let within = |axis: AxisDescription| Slice::from(around[axis.axis.index()].clone());
+    let (prediction, truth) = (prediction.slice_each_axis(within), truth.slice_each_axis(within));
     let (predicted_line, true_line) = rayon::join(|| skeleton(prediction.view()), || skeleton(truth.view()));
     let precision = Confusion::from_masks(predicted_line?.view(), truth)?;
     let sensitivity = Confusion::from_masks(true_line?.view(), prediction)?;

@@ -51,8 +51,14 @@ pub fn distance_transform<D: Dimension>(
     Zip::from(&mut distances)
         .and(&mask)
         .par_for_each(|distance, &inside| *distance = if inside { 0.0 } else { f32::INFINITY });
+    transform(&mut distances, spacing);
+    Ok(distances)
+}
+
+/// Replaces 0 by 0 and infinity by the distance to the nearest 0, in an array in standard order.
+pub(crate) fn transform<D: Dimension>(distances: &mut Array<f32, D>, spacing: &[f64]) {
     if distances.is_empty() {
-        return Ok(distances);
+        return;
     }
     let shape = distances.shape().to_vec();
     for (axis, &step) in spacing.iter().enumerate().rev() {
@@ -80,7 +86,6 @@ pub fn distance_transform<D: Dimension>(
             });
     }
     distances.par_mapv_inplace(f32::sqrt);
-    Ok(distances)
 }
 
 /// Cuts a view into pieces of some length along an axis.

@@ -120,7 +120,7 @@ impl Boxes {
 /// The voxels of a surface, sorted into cells.
 #[derive(Debug)]
 pub(crate) struct Sites {
-    /// Cell by cell, each filled up to whole lanes with copies of its last site.
+    /// Cell by cell.
     at: Coordinates,
     cells: Boxes,
     groups: Boxes,
@@ -158,7 +158,7 @@ impl Sites {
         }
         keys.sort_unstable();
 
-        let mut at = Coordinates::default();
+        let mut at = [0, 1, 2].map(|_| Vec::with_capacity(surface.count()));
         let mut cells = Boxes::default();
         for &key in &keys {
             let [cell_z, cell_y, cell_x] = cell_of(key);
@@ -186,10 +186,6 @@ impl Sites {
             }
             let middle = (start + end) / 2;
             cells.push(low, high, [at[0][middle], at[1][middle], at[2][middle]], start..end);
-            for coordinates in &mut at {
-                let last = coordinates[end - 1];
-                coordinates.resize(end.next_multiple_of(LANES), last);
-            }
         }
         let groups_of = |digits: usize| {
             let mut groups: Vec<Range<usize>> = Vec::new();
@@ -228,14 +224,20 @@ impl Sites {
 
     /// The distance of each of these sites to the nearest of the others, of which there is at least one.
     pub(crate) fn distances(&self, others: &Sites, spacing: [f64; 3]) -> Vec<f64> {
-        let parts: Vec<Vec<f64>> = (0..self.groups.len())
-            .into_par_iter()
-            .map_init(
-                || Search::new(others, spacing),
-                |search, group| search.group(self, group),
-            )
-            .collect();
-        parts.concat()
+        let mut distances = vec![0.0; self.at[0].len()];
+        let mut rest = &mut distances[..];
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for cells in &self.groups.holds {
+            let queries = self.cells.holds[cells.start].start..self.cells.holds[cells.end - 1].end;
+            let (group, others) = rest.split_at_mut(queries.len());
+            groups.push(group);
+            rest = others;
+        }
+        groups.into_par_iter().enumerate().for_each_init(
+            || Search::new(others, spacing),
+            |search, (group, distances)| search.group(self, group, distances),
+        );
+        distances
     }
 }
 
@@ -295,8 +297,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The distances of all sites in a group of queries.
-    fn group(&mut self, queries: &Sites, group: usize) -> Vec<f64> {
+    /// Finds the distances of all sites in a group of queries.
+    fn group(&mut self, queries: &Sites, group: usize, distances: &mut [f64]) {
         let (low, high) = (queries.groups.low(group), queries.groups.high(group));
         let sites = self.sites;
         let [mut groups, mut cells, mut near_cells] =
@@ -312,33 +314,31 @@ impl<'a> Search<'a> {
         near_cells.clear();
         near_cells.gather(&cells, self.keep_boxes(&cells, low, high));
 
-        let group = queries.groups.holds[group].clone();
-        let mut distances = Vec::with_capacity(group.clone().map(|cell| queries.cells.holds[cell].len()).sum());
-        for cell in group {
-            self.cell(queries, cell, &near_cells, &mut distances);
+        let mut rest = distances;
+        for cell in queries.groups.holds[group].clone() {
+            let (distances, others) = rest.split_at_mut(queries.cells.holds[cell].len());
+            self.cell(queries, cell, &near_cells, distances);
+            rest = others;
         }
         (self.groups, self.cells, self.near_cells) = (groups, cells, near_cells);
-        distances
     }
 
-    /// The distances of all sites in a cell of queries, among cells that hold their nearest sites.
-    fn cell(&mut self, queries: &Sites, cell: usize, cells: &Boxes, distances: &mut Vec<f64>) {
+    /// Finds the distances of all sites in a cell of queries, among cells that hold their nearest sites.
+    fn cell(&mut self, queries: &Sites, cell: usize, cells: &Boxes, distances: &mut [f64]) {
         let (low, high) = (queries.cells.low(cell), queries.cells.high(cell));
         let sites = self.sites;
         let mut near = std::mem::take(&mut self.near);
         near.iter_mut().for_each(Vec::clear);
         for &at in self.keep_boxes(cells, low, high) {
-            let range = cells.holds[at].clone();
-            let padded = range.start..range.end.next_multiple_of(LANES);
             for (near, sites) in near.iter_mut().zip(&sites.at) {
-                near.extend_from_slice(&sites[padded.clone()]);
+                near.extend_from_slice(&sites[cells.holds[at].clone()]);
             }
         }
+        fill_lanes(&mut near);
         self.keep_sites(&near, low, high);
         self.near = near;
-        for query in queries.cells.holds[cell].clone() {
-            let squared = self.nearest([0, 1, 2].map(|axis| queries.at[axis][query]));
-            distances.push(squared.sqrt());
+        for (distance, query) in distances.iter_mut().zip(queries.cells.holds[cell].clone()) {
+            *distance = self.nearest([0, 1, 2].map(|axis| queries.at[axis][query])).sqrt();
         }
     }
 
@@ -393,8 +393,8 @@ impl<'a> Search<'a> {
         }
         for left in [left_z, left_y, left_x] {
             left.truncate(count);
-            left.resize(count.next_multiple_of(LANES), left[count - 1]);
         }
+        fill_lanes(&mut self.left);
     }
 
     /// The site that is nearest to the middle of a box, but for rounding.
@@ -490,6 +490,14 @@ impl Gain {
             self.low_to_other - self.weight * to_low * to_low,
             self.high_to_other - self.weight * to_high * to_high,
         )
+    }
+}
+
+/// Fills lanes up to whole ones with copies of the last point.
+fn fill_lanes(coordinates: &mut Coordinates) {
+    for along in coordinates {
+        let last = along.last().copied().unwrap_or(0.0);
+        along.resize(along.len().next_multiple_of(LANES), last);
     }
 }
 

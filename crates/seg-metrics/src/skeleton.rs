@@ -1,6 +1,8 @@
-use ndarray::{Array, Array3, ArrayView, Axis, AxisDescription, Dimension, Ix3, Slice};
+use ndarray::{Array, Array3, ArrayView, AxisDescription, Dimension, Slice};
 
 use crate::MetricError;
+use crate::bounding_box::bounding_box;
+use crate::shape::volume;
 
 /// The neighbourhood of a voxel: `9·z + 3·y + x`, itself in the middle.
 type Neighbourhood = [bool; 27];
@@ -21,7 +23,8 @@ const MIDDLE: usize = 13;
 /// [`MetricError::Axes`] unless there are 2 or 3.
 ///
 /// # Cost
-/// A pass over the voxels for each layer peeled off and each side.
+/// A pass over the border voxels for each layer peeled off and each side. Beyond the skeleton, a byte for each voxel
+/// of the box around the mask and 24 for each border voxel.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -34,57 +37,68 @@ const MIDDLE: usize = 13;
 /// # Ok::<(), seg_metrics::MetricError>(())
 /// ```
 pub fn skeleton<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<Array<bool, D>, MetricError> {
-    let axes = mask.ndim();
-    let mut view = mask.view().into_dyn();
-    if axes == 2 {
-        view.insert_axis_inplace(Axis(0));
-    }
-    let Ok(view) = view.into_dimensionality::<Ix3>() else {
-        return Err(MetricError::Axes { found: axes });
+    let flat = volume(mask.view())?.ndim() > mask.ndim();
+    let Some(bounds) = bounding_box(mask.view()) else {
+        return Ok(Array::from_elem(mask.raw_dim(), false));
     };
+    let within = |axis: AxisDescription| Slice::from(bounds[axis.axis.index()].clone());
     // One voxel of background all round.
-    let (depth, height, width) = view.dim();
+    let boxed = volume(mask.slice_each_axis(within))?;
+    let (depth, height, width) = boxed.dim();
     let mut padded = Array3::from_elem((depth + 2, height + 2, width + 2), false);
     let inner = |_: AxisDescription| Slice::new(1, Some(-1), 1);
-    padded.slice_each_axis_mut(inner).assign(&view);
-    thin(&mut padded, axes == 2);
-    let mut skeleton = mask.to_owned();
-    for (thinned, inside) in padded.slice_each_axis(inner).iter().zip(skeleton.iter_mut()) {
-        *inside = *thinned;
+    padded.slice_each_axis_mut(inner).assign(&boxed);
+    thin(&mut padded, flat);
+    let mut skeleton = Array::from_elem(mask.raw_dim(), false);
+    let thinned = padded.slice_each_axis(inner);
+    for (inside, &thinned) in skeleton.slice_each_axis_mut(within).iter_mut().zip(&thinned) {
+        *inside = thinned;
     }
     Ok(skeleton)
 }
+
+/// A voxel by its coordinates.
+type Voxel = (usize, usize, usize);
 
 fn thin(mask: &mut Array3<bool>, flat: bool) {
     // From which side the background is: y below and above, x above and below, z above and below.
     let sides = [(0, -1, 0), (0, 1, 0), (0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0)];
     let sides = if flat { &sides[..4] } else { &sides[..] };
-    let mut inside: Vec<(usize, usize, usize)> = mask
+    let beside = |(z, y, x): Voxel, &(dz, dy, dx): &(isize, isize, isize)| {
+        let step = |at: usize, step: isize| at.wrapping_add_signed(step);
+        (step(z, dz), step(y, dy), step(x, dx))
+    };
+    let open_sides = |mask: &Array3<bool>, voxel| sides.iter().filter(|side| !mask[beside(voxel, side)]).count();
+    // Only what lies at the background can go, and it is few.
+    let mut border: Vec<Voxel> = mask
         .indexed_iter()
-        .filter_map(|(index, &inside)| inside.then_some(index))
+        .filter(|&(voxel, &inside)| inside && open_sides(mask, voxel) > 0)
+        .map(|(voxel, _)| voxel)
         .collect();
     loop {
         let mut changed = false;
-        for &(dz, dy, dx) in sides {
-            let at = |at: usize, step: isize| at.wrapping_add_signed(step);
-            let candidates: Vec<_> = inside
+        for side in sides {
+            let mut candidates: Vec<Voxel> = border
                 .iter()
                 .copied()
-                .filter(|&(z, y, x)| {
-                    !mask[(at(z, dz), at(y, dy), at(x, dx))] && {
-                        let around = neighbourhood(mask, (z, y, x));
+                .filter(|&voxel| {
+                    !mask[beside(voxel, side)] && {
+                        let around = neighbourhood(mask, voxel);
                         !is_end(&around) && keeps_euler(&around) && is_simple(&around)
                     }
                 })
                 .collect();
+            candidates.sort_unstable();
             // One after the other, since the first may make the second one needed.
             for voxel in candidates {
                 if is_simple(&neighbourhood(mask, voxel)) {
                     mask[voxel] = false;
                     changed = true;
+                    let bared = sides.iter().map(|side| beside(voxel, side));
+                    border.extend(bared.filter(|&other| mask[other] && open_sides(mask, other) == 1));
                 }
             }
-            inside.retain(|&voxel| mask[voxel]);
+            border.retain(|&voxel| mask[voxel]);
         }
         if !changed {
             return;
@@ -92,7 +106,7 @@ fn thin(mask: &mut Array3<bool>, flat: bool) {
     }
 }
 
-fn neighbourhood(mask: &Array3<bool>, (z, y, x): (usize, usize, usize)) -> Neighbourhood {
+fn neighbourhood(mask: &Array3<bool>, (z, y, x): Voxel) -> Neighbourhood {
     std::array::from_fn(|at| mask[(z + at / 9 - 1, y + at / 3 % 3 - 1, x + at % 3 - 1)])
 }
 

@@ -3,19 +3,20 @@
 //!
 //! `cargo xtask bench-peers gradcam`
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{self, BufRead as _, Write as _};
+use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gradcam_core::{
-    FinerCam, GradientMethod, Parallelism, Probe, ScoreCam, ScoreMask, Stage, Stages, Target, ablation_cam, finer_cam,
-    grad_cam, kernel, score_cam, shapley_cam,
+    Capture, FinerCam, GradientMethod, Parallelism, Probe, ScoreCam, ScoreMask, Stage, Stages, Target, ablation_cam,
+    finer_cam, grad_cam, kernel, score_cam, shapley_cam,
 };
-use models::{Architecture, Network, NetworkConfig};
-use ndarray::Array4;
+use models::{Architecture, InferenceConfig, Network, NetworkConfig, has_bf16};
+use ndarray::{Array2, Array3, Array4, ArrayView2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -23,6 +24,8 @@ use tch::{Device, Kind, Tensor};
 
 const SHAPES: [(usize, usize, usize, usize); 3] = [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)];
 const BATCH: i64 = 8;
+/// Of ResNet-18.
+const LAYER: &str = "layer4.1";
 
 type Case = Box<dyn Fn() -> Result<()>>;
 
@@ -37,18 +40,24 @@ fn main() -> Result<()> {
     out.flush()?;
     for line in io::stdin().lock().lines() {
         let name = line?;
-        let case = cases
-            .get(name.trim())
-            .with_context(|| format!("there is no case {name}"))?;
-        let start = Instant::now();
-        case()?;
-        writeln!(out, "{}", start.elapsed().as_secs_f64())?;
+        let answer = match name.trim() {
+            // Not a time but an answer: 1 for yes.
+            "has_bf16" => f64::from(u8::from(has_bf16(Device::Cpu))),
+            name => {
+                let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
+                let start = Instant::now();
+                case()?;
+                start.elapsed().as_secs_f64()
+            }
+        };
+        writeln!(out, "{answer}")?;
         out.flush()?;
     }
     Ok(())
 }
 
 fn cases() -> Result<BTreeMap<String, Case>> {
+    tch::manual_seed(0);
     let mut cases = BTreeMap::new();
     kernels(&mut cases);
     // The networks live as long as the program, so that the cases can hold what borrows from them.
@@ -57,11 +66,19 @@ fn cases() -> Result<BTreeMap<String, Case>> {
     Ok(cases)
 }
 
-/// The weighting alone, and copying what it reads.
+/// The weighting alone, and reading and copying what it reads.
 fn kernels(cases: &mut BTreeMap<String, Case>) {
     for shape in SHAPES {
         let name = format!("{}x{}x{}x{}", shape.0, shape.1, shape.2, shape.3);
         let (activations, gradients) = (random(shape, 1), random(shape, 2));
+        let (a, g) = (activations.clone(), gradients.clone());
+        cases.insert(
+            format!("read/{name}"),
+            Box::new(move || {
+                black_box(read(a.as_slice().context("contiguous")?) + read(g.as_slice().context("contiguous")?));
+                Ok(())
+            }),
+        );
         let (a, g) = (activations.clone(), gradients.clone());
         let copies = RefCell::new((vec![0f32; a.len()], vec![0f32; a.len()]));
         cases.insert(
@@ -105,16 +122,18 @@ fn end_to_end(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> 
             Ok(())
         }),
     );
-    let (x, t) = (images.shallow_clone(), targets.clone());
-    cases.insert(
-        "grad_cam".to_owned(),
-        Box::new(move || {
-            let capture = stages.capture(&x, &[layer])?;
-            let maps = grad_cam(&capture.gradients(&t)?.at(layer)?)?;
-            black_box(maps.heatmaps(&[224, 224])?.to_array3()?);
-            Ok(())
-        }),
-    );
+    let check = Check::default();
+    for (name, stages) in [("as_built", stages), ("rebuilt", rebuilt(network, Kind::Float)?)] {
+        let (x, t, first) = (images.shallow_clone(), targets.clone(), check.clone());
+        cases.insert(
+            format!("grad_cam/{name}"),
+            Box::new(move || {
+                let capture = stages.capture(&x, &[layer])?;
+                let maps = grad_cam(&capture.gradients(&t)?.at(layer)?)?;
+                first.heatmaps(maps.heatmaps(&[224, 224])?.to_array3()?)
+            }),
+        );
+    }
     cases.insert(
         "one_pass".to_owned(),
         Box::new(move || {
@@ -137,34 +156,92 @@ fn perturbation(cases: &mut BTreeMap<String, Case>, network: &'static Network) -
     let stages = stages(network)?;
     let stages: &'static Stages<'static> = Box::leak(Box::new(stages));
     let image = channels_last(&Tensor::f_rand([1, 3, 224, 224], (Kind::Float, Device::Cpu))?)?;
-    let layer = "layer4.1";
+    let rebuilt_single = rebuilt(network, Kind::Float)?;
 
-    let x = image.shallow_clone();
-    cases.insert(
-        "ablation_cam".to_owned(),
-        Box::new(move || {
-            let capture = stages.capture(&x, &[layer])?;
-            let probe = Probe::from_capture(stages, &x, &capture, &[Target::Class(3)])?;
-            black_box(ablation_cam(&probe, layer)?.heatmaps(&[224, 224])?.to_array3()?);
-            Ok(())
-        }),
-    );
-    cases.insert(
-        "score_cam".to_owned(),
-        Box::new(move || {
-            let capture = stages.capture(&image, &[layer])?;
-            let probe = Probe::from_capture(stages, &image, &capture, &[Target::Class(3)])?;
-            // The peer's masks.
-            let settings = ScoreCam::default().with_mask(ScoreMask::AlignedCorners);
-            black_box(
-                score_cam(&probe, layer, &settings)?
-                    .heatmaps(&[224, 224])?
-                    .to_array3()?,
-            );
-            Ok(())
-        }),
-    );
+    let check = Check::default();
+    for (name, stages) in [("as_built", stages), ("rebuilt", rebuilt_single)] {
+        let (x, first) = (image.shallow_clone(), check.clone());
+        cases.insert(
+            format!("ablation_cam/{name}"),
+            Box::new(move || first.heatmaps(ablate(stages, &x, &stages.capture(&x, &[LAYER])?)?)),
+        );
+        // What it adds where the capture is there for other methods anyhow.
+        let (x, first) = (image.shallow_clone(), check.clone());
+        let capture = stages.capture(&x, &[LAYER])?;
+        cases.insert(
+            format!("ablation_cam/{name}_after_capture"),
+            Box::new(move || first.heatmaps(ablate(stages, &x, &capture)?)),
+        );
+    }
+
+    let check = Check::default();
+    let networks = [
+        ("as_built", stages),
+        ("rebuilt", rebuilt_single),
+        ("rebuilt_bf16", rebuilt(network, Kind::BFloat16)?),
+    ];
+    for (name, stages) in networks {
+        let (x, first) = (image.shallow_clone(), check.clone());
+        cases.insert(
+            format!("score_cam/{name}"),
+            Box::new(move || {
+                let capture = stages.capture(&x, &[LAYER])?;
+                let probe = Probe::from_capture(stages, &x, &capture, &[Target::Class(3)])?;
+                // The peer's masks.
+                let settings = ScoreCam::default().with_mask(ScoreMask::AlignedCorners);
+                let maps = score_cam(&probe, LAYER, &settings)?;
+                first.heatmaps(maps.heatmaps(&[224, 224])?.to_array3()?)
+            }),
+        );
+    }
     Ok(())
+}
+
+fn ablate(stages: &Stages<'_>, image: &Tensor, capture: &Capture) -> Result<Array3<f32>> {
+    let probe = Probe::from_capture(stages, image, capture, &[Target::Class(3)])?;
+    Ok(ablation_cam(&probe, LAYER)?.heatmaps(&[224, 224])?.to_array3()?)
+}
+
+/// Whether a rebuilt network gives the heatmaps of the network as built, whose case is run before; looked at in the first
+/// run, which warms up.
+#[derive(Clone, Default)]
+struct Check {
+    as_built: Rc<OnceCell<Array3<f32>>>,
+    done: Cell<bool>,
+}
+
+impl Check {
+    fn heatmaps(&self, heatmaps: Array3<f32>) -> Result<()> {
+        let heatmaps = black_box(heatmaps);
+        if self.done.replace(true) {
+            return Ok(());
+        }
+        let expected = self.as_built.get_or_init(|| heatmaps.clone());
+        for (found, expected) in heatmaps.outer_iter().zip(expected.outer_iter()) {
+            // Those of a class for which nothing speaks are zero.
+            if found == expected {
+                continue;
+            }
+            let (found, expected) = (centred(found), centred(expected));
+            let covariance = (&found * &expected).sum();
+            let correlation = covariance / ((&found * &found).sum() * (&expected * &expected).sum()).sqrt();
+            ensure!(correlation >= 0.99, "the heatmaps correlate at {correlation} only");
+        }
+        Ok(())
+    }
+}
+
+fn centred(map: ArrayView2<'_, f32>) -> Array2<f64> {
+    let map = map.mapv(f64::from);
+    let mean = map.mean().unwrap_or_default();
+    map - mean
+}
+
+/// The network with its batch norms folded and its weights laid out for convolutions, in another precision.
+fn rebuilt(network: &Network, kind: Kind) -> Result<&'static Stages<'static>> {
+    let config = InferenceConfig::default().with_kind(kind);
+    let network: &'static Network = Box::leak(Box::new(network.optimize_for_inference(&config)?));
+    Ok(Box::leak(Box::new(stages(network)?)))
 }
 
 fn network(architecture: Architecture) -> Result<Network> {
@@ -186,6 +263,21 @@ fn channels_last(images: &Tensor) -> Result<Tensor> {
         .f_permute([0, 2, 3, 1])?
         .f_contiguous()?
         .f_permute([0, 3, 1, 2])?)
+}
+
+/// A sum, in lanes that a processor adds side by side, on all of rayon's threads.
+fn read(values: &[f32]) -> f32 {
+    let piece = values.len().div_ceil(4 * rayon::current_num_threads());
+    let sums = values.par_chunks(piece).map(|piece| {
+        let mut lanes = [0f32; 32];
+        for chunk in piece.as_chunks::<32>().0 {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *lane += value;
+            }
+        }
+        lanes.iter().sum::<f32>()
+    });
+    sums.sum()
 }
 
 fn random(shape: (usize, usize, usize, usize), seed: u64) -> Array4<f32> {

@@ -52,53 +52,48 @@ class Table:
         self.ours = Ours(bench)
         self.rows = []
         self.absent = []
+        self.latest = []
 
     def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2):
         """Our `ours` against `run_peer`: a function, the name of another case of ours, or a limit in milliseconds.
 
         `bar` is the most that ours may take of the peer's time; it holds by the medians.
         """
-        times = ([], [])
+        self.compare([(case, ours, bar)], peer, run_peer, rounds, warm_up)
+
+    def compare(self, cases, peer, run_peer, rounds=15, warm_up=2):
+        """Several of ours, each a case with the name of ours and its bar, against one peer that is run once a turn."""
+        theirs = []
+        mine = [[] for _ in cases]
         for turn in range(-warm_up, rounds):
             if callable(run_peer):
                 start = time.perf_counter()
                 run_peer()
-                theirs = time.perf_counter() - start
+                seconds = time.perf_counter() - start
             elif isinstance(run_peer, float):
-                theirs = run_peer / 1e3
+                seconds = run_peer / 1e3
             else:
-                theirs = self.ours(run_peer)
-            mine = self.ours(ours)
+                seconds = self.ours(run_peer)
+            answers = [self.ours(ours) for _, ours, _ in cases]
             if turn >= 0:
-                times[0].append(1e3 * mine)
-                times[1].append(1e3 * theirs)
-        mine, theirs = (statistics.median(values) for values in times)
-        row = {
-            "case": case,
-            "ours_ms": mine,
-            "ours_spread_ms": spread(times[0]),
-            "peer": peer,
-            "peer_ms": theirs,
-            "peer_spread_ms": spread(times[1]),
-            "rounds": rounds,
-            "ratio": mine / theirs,
-            "bar": bar,
-            "holds": mine <= bar * theirs,
-            "note": "",
-        }
-        self.rows.append(row)
-        print(line(row), flush=True)
+                theirs.append(1e3 * seconds)
+                for times, answer in zip(mine, answers):
+                    times.append(1e3 * answer)
+        self.latest = [row(case, bar, peer, times, theirs) for (case, _, bar), times in zip(cases, mine)]
+        self.rows += self.latest
+        for latest in self.latest:
+            print(line(latest), flush=True)
 
     def explain(self, reason):
-        """Why the last row misses its bar, if it does. `reason` is a function of the peer's milliseconds."""
-        row = self.rows[-1]
-        if not row["holds"]:
-            row["note"] = reason(row["peer_ms"])
+        """Why the latest rows miss their bars, if they do. `reason` is a function of the peer's milliseconds."""
+        for row in self.latest:
+            if not row["holds"]:
+                row["note"] = reason(row["peer_ms"])
 
     def leave_out(self, case, peer, reason):
         """A case whose peer is not there."""
         self.absent.append({"case": case, "peer": peer, "note": reason})
-        print(f"{case:<44} {'':>10} {peer:<34} left out", flush=True)
+        print(f"{case:<60} {'':>10} {peer:<34} left out", flush=True)
 
     def write(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +106,23 @@ class Table:
             print(f"missed: {row['case']} against {row['peer']}: {row['ratio']:.3g}, bar {row['bar']:.3g}. {row['note']}")
         for row in self.absent:
             print(f"left out: {row['case']} against {row['peer']}: {row['note']}")
+
+
+def row(case, bar, peer, mine, theirs):
+    mine_ms, theirs_ms = statistics.median(mine), statistics.median(theirs)
+    return {
+        "case": case,
+        "ours_ms": mine_ms,
+        "ours_spread_ms": spread(mine),
+        "peer": peer,
+        "peer_ms": theirs_ms,
+        "peer_spread_ms": spread(theirs),
+        "rounds": len(mine),
+        "ratio": mine_ms / theirs_ms,
+        "bar": bar,
+        "holds": mine_ms <= bar * theirs_ms,
+        "note": "",
+    }
 
 
 def median_ms(run, rounds=5):
@@ -131,11 +143,11 @@ def spread(values):
     return [lower, upper]
 
 
-HEADER = f"{'case':<44} {'ours ms':>10} {'peer':<34} {'peer ms':>10} {'ratio':>8} {'bar':>8} holds"
+HEADER = f"{'case':<60} {'ours ms':>10} {'peer':<34} {'peer ms':>10} {'ratio':>8} {'bar':>8} holds"
 
 
 def line(row):
     return (
-        f"{row['case']:<44} {row['ours_ms']:>10.3f} {row['peer']:<34} {row['peer_ms']:>10.3f} "
+        f"{row['case']:<60} {row['ours_ms']:>10.3f} {row['peer']:<34} {row['peer_ms']:>10.3f} "
         f"{row['ratio']:>8.3g} {row['bar']:>8.3g} {'yes' if row['holds'] else 'NO'}"
     )

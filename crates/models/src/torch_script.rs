@@ -28,7 +28,8 @@ impl Stage {
     /// ```
     ///
     /// # Errors
-    /// [`ModelError::TorchScript`] with the file's path.
+    /// [`ModelError::TorchScript`] with the file's path. When the stage runs, libtorch's own, with the file's path too:
+    /// for an input that the module cannot take, and for a module that gives something else than one tensor.
     pub fn torch_script(
         name: impl Into<String>,
         path: impl AsRef<Path>,
@@ -48,7 +49,12 @@ impl Stage {
             let place = folder.fold(variables.clone(), |place, part| place.sub(part));
             let _kept = place.add(leaf, parameter, trained);
         }
-        Ok(Self::new(name, switched(module)))
+        let run = switched(module);
+        let path = path.to_owned();
+        Ok(Self::new(name, move |x, train| {
+            run(x, train)
+                .map_err(|error| TchError::Torch(format!("in the TorchScript file {}: {error}", path.display())))
+        }))
     }
 
     /// A module of tch's, with its variables, as a stage.

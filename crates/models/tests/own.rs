@@ -105,3 +105,33 @@ fn rows_that_are_none_are_named() {
     let relu = || Stage::new("relu", |x: &Tensor, _| x.f_relu());
     assert!(matches!(StageRow::new([relu(), relu()]), Err(ModelError::SameStages { name }) if name == "relu"));
 }
+
+#[test]
+fn what_a_script_cannot_take_or_give_is_named_by_its_file() {
+    let (variables, row) = trunk_and_head();
+    let floats = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    let message = row.forward(&floats(&[1, 1, 6, 5])).unwrap_err().to_string();
+    assert!(
+        message.contains("trunk.pt") && message.contains("3 channels"),
+        "{message}"
+    );
+    let message = row.forward(&Tensor::from_slice(&[1_i64])).unwrap_err().to_string();
+    assert!(message.contains("trunk.pt"), "{message}");
+
+    let pair = Stage::torch_script("pair", golden("pair.pt"), &variables.root()).unwrap();
+    let message = pair.forward(&floats(&[1])).unwrap_err().to_string();
+    assert!(message.contains("pair.pt"), "{message}");
+    // A folder, and a file that was cut short.
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pt");
+    let whole = std::fs::read(golden("trunk.pt")).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    for path in [folder.path(), &cut] {
+        match Stage::torch_script("trunk", path, &variables.root()) {
+            Err(error @ ModelError::TorchScript { .. }) => {
+                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

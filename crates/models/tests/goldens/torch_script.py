@@ -4,7 +4,7 @@
 
 Ran with torch 2.11.0. `trunk.pt` is scripted and `head.pt` traced, as both are in use;
 `expected.safetensors` has an input, the trunk's output, the logits, and the gradient of the second
-logit with respect to the trunk's output, all in evaluation mode.
+logit with respect to the trunk's output, all in evaluation mode. `pair.pt` gives two tensors.
 """
 
 from pathlib import Path
@@ -34,3 +34,11 @@ torch.jit.trace(head, features.detach()).save(str(HERE / "head.pt"))
 expected = {"input": x, "trunk": features, "logits": logits, "gradient": gradient}
 expected = {name: tensor.detach().contiguous() for name, tensor in expected.items()}
 safetensors.torch.save_file(expected, HERE / "expected.safetensors")
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+torch.jit.script(Pair()).save(str(HERE / "pair.pt"))

@@ -68,7 +68,7 @@ fn run(options: &Options) -> Result<String> {
     };
     let heatmap = read(&options.heatmap)?;
     let image = options.image.as_deref().map(read).transpose()?;
-    let mask = pipeline.apply(heatmap.view(), image.as_ref().map(Array2::view))?;
+    let mask = pipeline.apply(heatmap.view(), image.as_ref().map(|image| image.view().into()))?;
 
     fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let stem = options.heatmap.file_stem().unwrap_or_default().to_string_lossy();

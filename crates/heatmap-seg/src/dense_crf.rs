@@ -2,10 +2,10 @@ use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::SegError;
-use crate::image::check;
+use crate::image::{check, shaped};
 use crate::lanes::{ABREAST, Abreast, add_weighted, pass_along};
-use crate::permutohedral::Lattice;
+use crate::permutohedral::{Lattice, MOST_FEATURES};
+use crate::{Image, SegError};
 
 const MOST_AXES: usize = 3;
 /// Pixels that one thread takes at a time.
@@ -19,7 +19,7 @@ const PART: usize = 1 << 12;
 /// `logit q_i ← logit p_i + Σ_m w_m Σ_j k̂_m(i, j) (2 q_j − 1)`
 ///
 /// over two kernels, a Gaussian of the distance, `exp(−|x_i − x_j|² / 2σ²)`, and a bilateral one,
-/// `exp(−|x_i − x_j|² / 2σ² − (I_i − I_j)² / 2τ²)`. Each is normalised on both sides,
+/// `exp(−|x_i − x_j|² / 2σ² − |I_i − I_j|² / 2τ²)`. Each is normalised on both sides,
 /// `k̂(i, j) = k(i, j) / √(Σ_l k(i, l) · Σ_l k(l, j))`, and has `j = i` in the sum, as in pydensecrf. A pixel is
 /// foreground where `q > 1/2`.
 ///
@@ -82,7 +82,7 @@ impl DenseCrf {
         DenseCrf { clip, ..self }
     }
 
-    /// σ in pixels and the weight of the Gaussian kernel; a weight of 0 leaves it out.
+    /// σ in pixels and the weight of the Gaussian kernel, up to 10⁶; a weight of 0 leaves it out.
     pub fn with_gaussian(self, sigma: f32, weight: f32) -> DenseCrf {
         DenseCrf {
             gaussian_sigma: sigma,
@@ -91,7 +91,8 @@ impl DenseCrf {
         }
     }
 
-    /// σ in pixels, τ in the image's units and the weight of the bilateral kernel; a weight of 0 leaves it out.
+    /// σ in pixels, τ in the image's units and the weight of the bilateral kernel, up to 10⁶; a weight of 0 leaves it
+    /// out.
     pub fn with_bilateral(self, sigma: f32, tau: f32, weight: f32) -> DenseCrf {
         DenseCrf {
             bilateral_sigma: sigma,
@@ -104,17 +105,17 @@ impl DenseCrf {
     /// The mask of the pixels of a probability above one half.
     ///
     /// # Shapes
-    /// A heatmap of one to three axes, one pixel or more, and a grey image of its shape; the mask has it too.
+    /// A heatmap of one to three axes, one pixel or more, and an [`Image`] of its shape; the mask has it too.
     ///
     /// # Errors
     /// As [`DenseCrf::probabilities`].
     ///
     /// # Cost
     /// That of [`DenseCrf::probabilities`].
-    pub fn apply<D: Dimension>(
+    pub fn apply<'a, D: Dimension>(
         self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
         Ok(self
             .probabilities(heatmap, image)?
@@ -124,20 +125,21 @@ impl DenseCrf {
     /// The probability of the foreground at each pixel.
     ///
     /// # Shapes
-    /// A heatmap of one to three axes, one pixel or more, and a grey image of its shape; the result has it too.
+    /// A heatmap of one to three axes, one pixel or more, and an [`Image`] of its shape; the result has it too.
     ///
     /// # Errors
-    /// [`SegError::Axes`] for more than three axes; [`SegError::Crf`] for a setting out of its range, or a τ so small
+    /// [`SegError::Axes`] for more than three axes; [`SegError::Channels`] for more than six axes and channels;
+    /// [`SegError::Crf`] for a setting out of its range, or a τ so small
     /// that the image spans more than 10⁶ of them; [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`];
     /// [`SegError::Image`].
     ///
     /// # Cost
     /// Linear in the pixels: the lattice once, and for each iteration a pass over it and `10 σ` steps a pixel and axis for
     /// the Gaussian, in parallel and in f32.
-    pub fn probabilities<D: Dimension>(
+    pub fn probabilities<'a, D: Dimension>(
         self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<f32, D>, SegError> {
         let axes = heatmap.ndim();
         if axes > MOST_AXES {
@@ -146,12 +148,19 @@ impl DenseCrf {
                 expected: MOST_AXES,
             });
         }
+        let image = image.into();
         check(&heatmap, &image)?;
-        let (least, greatest) = image
-            .iter()
-            .fold((f32::INFINITY, f32::NEG_INFINITY), |(least, greatest), &value| {
-                (least.min(value), greatest.max(value))
+        let channels = image.channels();
+        if axes + channels > MOST_FEATURES {
+            return Err(SegError::Channels {
+                found: channels,
+                most: MOST_FEATURES - axes,
             });
+        }
+        let planes = image.planes();
+        let (least, greatest) = (planes.iter().flatten()).fold((f64::MAX, f64::MIN), |(least, greatest), &value| {
+            (least.min(value), greatest.max(value))
+        });
         let longest = heatmap.shape().iter().copied().max().unwrap_or(1) as f32;
         for (setting, value, valid) in [
             ("clip", self.clip, self.clip > 0.0 && self.clip < 0.5),
@@ -163,7 +172,7 @@ impl DenseCrf {
             (
                 "gaussian_weight",
                 self.gaussian_weight,
-                self.gaussian_weight >= 0.0 && self.gaussian_weight.is_finite(),
+                (0.0..=1e6).contains(&self.gaussian_weight),
             ),
             (
                 "bilateral_sigma",
@@ -173,14 +182,14 @@ impl DenseCrf {
             (
                 "bilateral_tau",
                 self.bilateral_tau,
-                (greatest - least) / self.bilateral_tau <= 1e6
+                (greatest - least) / f64::from(self.bilateral_tau) <= 1e6
                     && self.bilateral_tau > 0.0
                     && self.bilateral_tau.is_finite(),
             ),
             (
                 "bilateral_weight",
                 self.bilateral_weight,
-                self.bilateral_weight >= 0.0 && self.bilateral_weight.is_finite(),
+                (0.0..=1e6).contains(&self.bilateral_weight),
             ),
         ] {
             if !valid {
@@ -197,11 +206,14 @@ impl DenseCrf {
         }
         if self.bilateral_weight > 0.0 {
             // The last axis first: which feature is which does not matter but for the lattice's error.
-            let mut places = Vec::with_capacity(heatmap.len() * (axes + 1));
+            let mut places = Vec::with_capacity(heatmap.len() * (axes + channels));
             let mut index = vec![0_usize; axes];
-            for &value in image {
+            for pixel in 0..heatmap.len() {
                 places.extend(index.iter().rev().map(|&at| at as f32 / self.bilateral_sigma));
-                places.push((value - least) / self.bilateral_tau);
+                let values = planes
+                    .iter()
+                    .map(|plane| ((plane[pixel] - least) / f64::from(self.bilateral_tau)) as f32);
+                places.extend(values);
                 for (at, &length) in index.iter_mut().zip(heatmap.shape()).rev() {
                     *at += 1;
                     if *at < length {
@@ -210,7 +222,7 @@ impl DenseCrf {
                     *at = 0;
                 }
             }
-            let filter = Filter::Lattice(Lattice::new(&places, axes + 1));
+            let filter = Filter::Lattice(Lattice::new(&places, axes + channels));
             kernels.push(Kernel::new(self.bilateral_weight, filter, heatmap.len()));
         }
         let heat: Vec<f32> = heatmap.iter().copied().collect();
@@ -228,11 +240,7 @@ impl DenseCrf {
                 kernel.add(&beliefs, &mut filtered, &mut logits);
             }
         }
-        let mut probabilities = Array::zeros(heatmap.raw_dim());
-        for (value, logit) in probabilities.iter_mut().zip(mapped(&logits, probability)) {
-            *value = logit;
-        }
-        Ok(probabilities)
+        Ok(shaped(mapped(&logits, probability), heatmap.raw_dim(), 0.0))
     }
 }
 

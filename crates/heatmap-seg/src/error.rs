@@ -34,8 +34,8 @@ pub enum SegError {
         /// The number given.
         classes: usize,
     },
-    /// A window without a pixel in its middle.
-    #[error("the window is {side} pixels wide; expected an odd number")]
+    /// A window without a pixel in its middle, or too wide a one.
+    #[error("the window is {side} pixels wide; expected an odd number up to 65535")]
     Window {
         /// The side given.
         side: usize,
@@ -91,6 +91,22 @@ pub enum SegError {
     Tolerance {
         /// The tolerance given.
         tolerance: f64,
+    },
+    /// Spacings that are not a positive number for each axis.
+    #[error("the spacing is {spacing:?} for {axes} axes; expected a number above 0 for each")]
+    Spacing {
+        /// The spacing given.
+        spacing: Vec<f64>,
+        /// How many axes the heatmap has.
+        axes: usize,
+    },
+    /// An image of more channels than the method can take.
+    #[error("{found} channels; expected up to {most}")]
+    Channels {
+        /// How many the image has.
+        found: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// A heatmap whose values all lie between the thresholds of the seeds.
     #[error("no value is up to {background} or above {foreground}, so there is no seed")]

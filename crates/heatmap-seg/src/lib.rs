@@ -31,7 +31,8 @@
 //! | `dense_crf.rs`, `permutohedral.rs` | [`DenseCrf`], and the lattice that its bilateral kernel goes through |
 //! | `fusion.rs` | [`Fusion`]: several heatmaps to one |
 //! | `pipeline.rs` | [`Pipeline`]: all steps as one value, [`Segmentation`] |
-//! | `image.rs`, `mirror.rs`, `lanes.rs` | the image's checks, what lies past its border, and passes along its axes |
+//! | `image.rs` | [`Image`]: grey or of several channels |
+//! | `mirror.rs`, `lanes.rs` | what lies past the border, and passes along the axes |
 //! | `error.rs` | [`SegError`] |
 
 #![forbid(unsafe_code)]
@@ -78,6 +79,7 @@ pub use error::SegError;
 pub use fusion::Fusion;
 pub use guided_filter::GuidedFilter;
 pub use hysteresis::Hysteresis;
+pub use image::Image;
 pub use local_threshold::{LocalThreshold, LocalWindow};
 pub use multi_otsu::multi_otsu;
 pub use pipeline::{Pipeline, Segmentation};

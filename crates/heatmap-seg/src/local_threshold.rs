@@ -2,10 +2,12 @@ use ndarray::{Array, ArrayView, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::SegError;
-use crate::image::in_f64;
+use crate::image::{in_f64, shaped};
 use crate::lanes::{ABREAST, Abreast, add_weighted, pass_along};
 use crate::mirror::mirrored;
 use crate::threshold::with_checked_values;
+
+const MOST_SIDE: usize = 65_535;
 
 /// A threshold of each pixel's own: the mean around it, less an offset.
 ///
@@ -59,7 +61,7 @@ impl Default for LocalThreshold {
 }
 
 impl LocalThreshold {
-    /// The side of the window in pixels, odd.
+    /// The side of the window in pixels, odd, up to 65 535.
     pub fn with_side(self, side: usize) -> LocalThreshold {
         LocalThreshold { side, ..self }
     }
@@ -97,14 +99,14 @@ impl LocalThreshold {
     /// Any heatmap, one pixel or more; the thresholds have its shape.
     ///
     /// # Errors
-    /// [`SegError::Window`] if the side is even; [`SegError::Offset`]; [`SegError::Empty`];
+    /// [`SegError::Window`] if the side is even or above 65 535; [`SegError::Offset`]; [`SegError::Empty`];
     /// [`SegError::Value`].
     ///
     /// # Cost
     /// One pass along every axis, in parallel and in f64; for [`LocalWindow::Mean`] whatever the side, for
     /// [`LocalWindow::Gaussian`] `4/3 · side` steps a pixel.
     pub fn values<D: Dimension>(self, heatmap: ArrayView<'_, f32, D>) -> Result<Array<f32, D>, SegError> {
-        if self.side.is_multiple_of(2) {
+        if self.side.is_multiple_of(2) || self.side > MOST_SIDE {
             return Err(SegError::Window { side: self.side });
         }
         if !self.offset.is_finite() {
@@ -112,21 +114,22 @@ impl LocalThreshold {
         }
         with_checked_values(&heatmap, |_, _, _| ())?;
         let mut means = in_f64(&heatmap);
-        let (values, shape) = (means.as_slice_mut().unwrap_or_default(), heatmap.shape());
+        let shape = heatmap.shape();
         for axis in 0..shape.len() {
             match self.window {
-                LocalWindow::Mean => pass_along(values, shape, axis, |lanes, means| {
+                LocalWindow::Mean => pass_along(&mut means, shape, axis, |lanes, means| {
                     box_means(lanes, self.side / 2, means);
                 }),
                 LocalWindow::Gaussian => {
                     let kernel = gaussian((self.side - 1) as f64 / 6.0);
-                    pass_along(values, shape, axis, |lanes, means| {
+                    pass_along(&mut means, shape, axis, |lanes, means| {
                         weighted_means(lanes, &kernel, means)
                     });
                 }
             }
         }
-        Ok(means.mapv(|mean| mean as f32 - self.offset))
+        let thresholds = means.into_iter().map(|mean| mean as f32 - self.offset);
+        Ok(shaped(thresholds, heatmap.raw_dim(), 0.0))
     }
 }
 

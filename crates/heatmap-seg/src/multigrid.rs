@@ -404,6 +404,9 @@ pub(crate) fn solve(matrix: Matrix, b: &[f64], tolerance: f64, steps: usize) -> 
             matrix, b: residual, x, ..
         } = &mut levels[0];
         let worth: f64 = residual.iter().zip(&*x).map(|(residual, x)| residual * x).sum();
+        if worth.is_nan() {
+            return None;
+        }
         let turn = worth / before;
         before = worth;
         for (direction, x) in direction.iter_mut().zip(&*x) {

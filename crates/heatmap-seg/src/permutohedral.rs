@@ -21,13 +21,14 @@ const PART: usize = 1 << 12;
 /// The lattice around some places. Vertex 0 stands for those that no place touches.
 #[derive(Debug)]
 pub(crate) struct Lattice {
-    corners: usize,
-    /// The simplex that each place lies in, and the weights of its vertices, `corners` for each place.
+    /// [`Lattice::filter_with`] for as many corners as a simplex has.
+    filter: fn(&Lattice, &[f32], &mut [f32]),
+    /// The simplex that each place lies in, and the weights of its vertices, one after the other.
     simplices: Vec<u32>,
     weights: Vec<f32>,
     /// The places in each simplex.
     places: Lists,
-    /// The vertices of each simplex, `corners` for each.
+    /// The vertices of each simplex, one after the other.
     vertices: Vec<u32>,
     /// Where each vertex is among `vertices`.
     corners_at: Lists,
@@ -139,32 +140,35 @@ impl Lattice {
     /// deviation.
     pub(crate) fn new(places: &[f32], features: usize) -> Lattice {
         match features {
-            0 | 1 => Lattice::around::<1>(places),
-            2 => Lattice::around::<2>(places),
-            3 => Lattice::around::<3>(places),
-            4 => Lattice::around::<4>(places),
-            5 => Lattice::around::<5>(places),
-            _ => Lattice::around::<MOST_FEATURES>(places),
+            0 | 1 => Lattice::around::<1, 2>(places),
+            2 => Lattice::around::<2, 3>(places),
+            3 => Lattice::around::<3, 4>(places),
+            4 => Lattice::around::<4, 5>(places),
+            5 => Lattice::around::<5, 6>(places),
+            _ => Lattice::around::<MOST_FEATURES, MOST_CORNERS>(places),
         }
     }
 
-    fn around<const FEATURES: usize>(places: &[f32]) -> Lattice {
-        let corners = FEATURES + 1;
-        let count = places.len() / FEATURES;
-        let mut simplices = vec![0_u32; count];
-        let mut weights = vec![0.0_f32; count * corners];
+    fn around<const FEATURES: usize, const CORNERS: usize>(places: &[f32]) -> Lattice {
+        let (places, _) = places.as_chunks::<FEATURES>();
+        let mut simplices = vec![0_u32; places.len()];
+        let mut weights = vec![0.0_f32; places.len() * CORNERS];
+        let scales = std::array::from_fn(|axis| {
+            let deviation = (2.0_f64 / 3.0).sqrt() * CORNERS as f64;
+            deviation / (((axis + 1) * (axis + 2)) as f64).sqrt()
+        });
         // Each part numbers its own simplices, and then the parts are put together in their order.
         let names: Vec<Vec<Name<FEATURES>>> = simplices
             .par_chunks_mut(PART)
-            .zip(weights.par_chunks_mut(PART * corners))
-            .zip(places.par_chunks(PART * FEATURES))
+            .zip(weights.par_chunks_mut(PART * CORNERS))
+            .zip(places.par_chunks(PART))
             .map(|((simplices, weights), places)| {
                 let mut numbers = Numbers::from(0);
-                let (places, _) = places.as_chunks();
-                for ((number, weights), place) in
-                    simplices.iter_mut().zip(weights.chunks_exact_mut(corners)).zip(places)
-                {
-                    *number = numbers.number(simplex(place, weights));
+                let (weights, _) = weights.as_chunks_mut();
+                for ((number, weights), place) in simplices.iter_mut().zip(weights).zip(places) {
+                    let (name, parts) = simplex::<FEATURES, CORNERS>(place, &scales);
+                    *number = numbers.number(name);
+                    *weights = parts;
                 }
                 numbers.names
             })
@@ -180,10 +184,10 @@ impl Lattice {
         });
         let mut known = Numbers::from(1);
         let vertices: Vec<u32> = (all.names.iter())
-            .flat_map(|name| (0..corners).map(|remainder| vertex(name, remainder)))
+            .flat_map(|name| (0..CORNERS).map(|remainder| vertex(name, remainder)))
             .map(|name| known.number(name))
             .collect();
-        let beside = (0..corners)
+        let beside = (0..CORNERS)
             .map(|direction| {
                 let find = |name: &Name<FEATURES>, sign: i32| {
                     let mut other = *name;
@@ -200,7 +204,7 @@ impl Lattice {
             })
             .collect();
         Lattice {
-            corners,
+            filter: Lattice::filter_with::<CORNERS>,
             weights,
             places: Lists::of(&simplices, all.names.len()),
             simplices,
@@ -212,21 +216,24 @@ impl Lattice {
 
     /// The values filtered by a Gaussian of standard deviation 1, up to a factor that is the same for all.
     pub(crate) fn filter(&self, values: &[f32], filtered: &mut [f32]) {
+        (self.filter)(self, values, filtered);
+    }
+
+    fn filter_with<const CORNERS: usize>(&self, values: &[f32], filtered: &mut [f32]) {
+        let (weights, _) = self.weights.as_chunks::<CORNERS>();
+        let (vertices, _) = self.vertices.as_chunks::<CORNERS>();
         let mut splats = vec![0.0_f32; self.vertices.len()];
-        splats
-            .par_chunks_exact_mut(self.corners)
-            .enumerate()
-            .for_each(|(simplex, splats)| {
-                let mut sums = [0.0_f64; MOST_CORNERS];
-                for &place in self.places.list(simplex) {
-                    let weights = &self.weights[place as usize * self.corners..][..self.corners];
-                    let value = values[place as usize];
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum += f64::from(weight * value);
-                    }
+        let (splats_of, _) = splats.as_chunks_mut::<CORNERS>();
+        splats_of.par_iter_mut().enumerate().for_each(|(simplex, splats)| {
+            let mut sums = [0.0_f64; CORNERS];
+            for &place in self.places.list(simplex) {
+                let value = values[place as usize];
+                for (sum, weight) in sums.iter_mut().zip(weights[place as usize]) {
+                    *sum += f64::from(weight * value);
                 }
-                splats.iter_mut().zip(sums).for_each(|(splat, sum)| *splat = sum as f32);
-            });
+            }
+            *splats = sums.map(|sum| sum as f32);
+        });
         let mut lattice = vec![0.0_f32; self.corners_at.starts.len() - 1];
         (lattice.par_iter_mut().enumerate().with_min_len(PART)).for_each(|(vertex, value)| {
             *value = self.corners_at.list(vertex).iter().map(|&at| splats[at as usize]).sum();
@@ -245,13 +252,9 @@ impl Lattice {
             // What flows onto vertices that no place touches is lost.
             lattice[0] = 0.0;
         }
-        let around = self
-            .simplices
-            .par_iter()
-            .zip(self.weights.par_chunks_exact(self.corners));
+        let around = self.simplices.par_iter().zip(weights);
         (filtered.par_iter_mut().zip(around).with_min_len(PART)).for_each(|(filtered, (&simplex, weights))| {
-            let vertices = &self.vertices[simplex as usize * self.corners..][..self.corners];
-            let around = vertices.iter().zip(weights);
+            let around = vertices[simplex as usize].iter().zip(weights);
             *filtered = around.map(|(&vertex, weight)| weight * lattice[vertex as usize]).sum();
         });
     }
@@ -271,60 +274,61 @@ fn vertex<const FEATURES: usize>(simplex: &Name<FEATURES>, remainder: usize) -> 
 }
 
 /// The simplex that a place lies in, and the weights of its vertices.
-fn simplex<const FEATURES: usize>(place: &[f32; FEATURES], weights: &mut [f32]) -> Name<FEATURES> {
-    let corners = FEATURES + 1;
+fn simplex<const FEATURES: usize, const CORNERS: usize>(
+    place: &[f32; FEATURES],
+    scales: &[f64; FEATURES],
+) -> (Name<FEATURES>, [f32; CORNERS]) {
+    const { assert!(CORNERS == FEATURES + 1) };
     // The place in the plane whose coordinates sum up to 0.
-    let mut elevated = [0.0_f64; MOST_CORNERS];
-    let deviation = (2.0_f64 / 3.0).sqrt() * corners as f64;
+    let mut elevated = [0.0_f64; CORNERS];
     let mut sum = 0.0;
-    for axis in (1..corners).rev() {
-        let value = f64::from(place[axis - 1]) * deviation / ((axis * (axis + 1)) as f64).sqrt();
+    for axis in (1..CORNERS).rev() {
+        let value = f64::from(place[axis - 1]) * scales[axis - 1];
         elevated[axis] = sum - axis as f64 * value;
         sum += value;
     }
     elevated[0] = sum;
     // The nearest vertex of remainder 0, and the order of the distances from it.
-    let mut nearest = [0_i32; MOST_CORNERS];
-    let mut far = [0.0_f64; MOST_CORNERS];
+    let mut nearest = [0_i32; CORNERS];
+    let mut far = [0.0_f64; CORNERS];
     let mut excess = 0;
-    for axis in 0..corners {
-        let multiple = rounded(elevated[axis] / corners as f64);
-        nearest[axis] = multiple * corners as i32;
+    for axis in 0..CORNERS {
+        let multiple = rounded(elevated[axis] * (1.0 / CORNERS as f64));
+        nearest[axis] = multiple * CORNERS as i32;
         far[axis] = elevated[axis] - f64::from(nearest[axis]);
         excess += multiple;
     }
-    let mut rank = [0_i32; MOST_CORNERS];
-    for axis in 0..corners {
-        for other in axis + 1..corners {
+    let mut rank = [excess; CORNERS];
+    for axis in 0..CORNERS {
+        for other in axis + 1..CORNERS {
             let less = i32::from(far[axis] < far[other]);
             rank[axis] += less;
             rank[other] += 1 - less;
         }
     }
-    let mut barycentric = [0.0_f64; MOST_CORNERS + 1];
+    let mut barycentric = [0.0_f64; CORNERS];
     let mut name = Name {
         coordinates: [0; FEATURES],
         order: 0,
     };
-    for axis in 0..corners {
-        let turns = (rank[axis] + excess).div_euclid(corners as i32);
-        let rank = rank[axis] + excess - turns * corners as i32;
-        let nearest = nearest[axis] - turns * corners as i32;
-        let far = (elevated[axis] - f64::from(nearest)) / corners as f64;
-        let at = FEATURES - rank as usize;
+    for axis in 0..CORNERS {
+        let turns = i32::from(rank[axis] >= CORNERS as i32) - i32::from(rank[axis] < 0);
+        let rank = (rank[axis] - turns * CORNERS as i32) as usize;
+        let nearest = nearest[axis] - turns * CORNERS as i32;
+        let far = (far[axis] + f64::from(turns * CORNERS as i32)) * (1.0 / CORNERS as f64);
+        let at = FEATURES - rank.min(FEATURES);
         barycentric[at] += far;
-        barycentric[at + 1] -= far;
+        if at < FEATURES {
+            barycentric[at + 1] -= far;
+        } else {
+            barycentric[0] += 1.0 - far;
+        }
         if axis < FEATURES {
             name.coordinates[axis] = nearest;
             name.order |= (rank as u32) << (3 * axis);
         }
     }
-    barycentric[0] += 1.0 + barycentric[corners];
-    weights
-        .iter_mut()
-        .zip(barycentric)
-        .for_each(|(weight, part)| *weight = part as f32);
-    name
+    (name, barycentric.map(|part| part as f32))
 }
 
 /// The nearest whole number of one far below 2⁵¹, without a call.

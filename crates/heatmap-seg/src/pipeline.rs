@@ -2,12 +2,12 @@ use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CleanUp, DenseCrf, GuidedFilter, Hysteresis, LocalThreshold, RandomWalker, SegError, SuperpixelVoting, Threshold,
-    Watershed,
+    CleanUp, DenseCrf, GuidedFilter, Hysteresis, Image, LocalThreshold, RandomWalker, SegError, SuperpixelVoting,
+    Threshold, Watershed,
 };
 
 /// How a heatmap becomes a mask, for [`Pipeline`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Segmentation {
     /// One threshold.
@@ -103,7 +103,7 @@ impl Pipeline {
     /// The mask after all steps.
     ///
     /// # Shapes
-    /// Any heatmap, one pixel or more, and, where [`Pipeline::needs_image`], a grey image of its shape; the mask
+    /// Any heatmap, one pixel or more, and, where [`Pipeline::needs_image`], an [`Image`] of its shape; the mask
     /// has it too. An image that is not needed is not looked at.
     ///
     /// # Errors
@@ -114,15 +114,15 @@ impl Pipeline {
     pub fn apply<D: Dimension>(
         &self,
         heatmap: ArrayView<'_, f32, D>,
-        image: Option<ArrayView<'_, f32, D>>,
+        image: Option<Image<'_, D>>,
     ) -> Result<Array<bool, D>, SegError> {
-        let image = || image.as_ref().map(ArrayView::view).ok_or(SegError::NoImage);
+        let image = || image.as_ref().map(Image::view).ok_or(SegError::NoImage);
         let filtered = match self.guided_filter {
             Some(filter) => Some(filter.apply(heatmap.view(), image()?)?),
             None => None,
         };
         let heatmap = filtered.as_ref().map_or(heatmap.view(), |filtered| filtered.view());
-        let mask = match self.segmentation {
+        let mask = match &self.segmentation {
             Segmentation::Threshold(rule) => rule.apply(heatmap)?,
             Segmentation::Local(rule) => rule.apply(heatmap)?,
             Segmentation::Hysteresis(rule) => rule.apply(heatmap)?,

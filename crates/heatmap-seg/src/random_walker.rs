@@ -2,17 +2,20 @@ use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{check, in_f64};
+use crate::image::check;
 use crate::multigrid::{Matrix, solve};
-use crate::{Seeds, SegError};
+use crate::{Image, Seeds, SegError};
 
+/// Steps of the solver after which it will not come nearer: it takes some ten to thirty.
+const STEPS: usize = 1000;
 /// Pixels that one thread takes at a time.
 const PART: usize = 1 << 12;
 
 /// The random walker: the probability that a walk from a pixel meets a seed of the foreground first.
 ///
-/// A walk steps between pixels that share a face, by weights `w = exp(−β (I_i − I_j)² / (10 σ)) + 10⁻¹⁰` with
-/// σ the standard deviation of the image, and so seldom crosses an edge. The probabilities solve `L x = 0` with
+/// A walk steps between pixels that share a face, by weights `w = exp(−β |I_i − I_j|² / (10 σ √c s²)) + 10⁻¹⁰` with
+/// σ the standard deviation of the image, `c` its channels and `s` the spacing along the step, and so seldom crosses an
+/// edge. The probabilities solve `L x = 0` with
 /// `x` given at the [`Seeds`] and `L` the graph's Laplacian; a pixel is foreground above one half. It is
 /// scikit-image 0.26's `random_walker` with two labels.
 ///
@@ -36,21 +39,23 @@ const PART: usize = 1 << 12;
 /// assert_eq!(mask, array![false, false, false, false, true, true]);
 /// # Ok::<(), heatmap_seg::SegError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomWalker {
     seeds: Seeds,
     beta: f64,
     tolerance: f64,
+    spacing: Vec<f64>,
 }
 
 impl Default for RandomWalker {
-    /// [`Seeds::default`], a β of 130 and a tolerance of 10⁻⁴.
+    /// [`Seeds::default`], a β of 130, a tolerance of 10⁻⁴ and pixels as long as wide.
     fn default() -> RandomWalker {
         RandomWalker {
             seeds: Seeds::default(),
             beta: 130.0,
             tolerance: 1e-4,
+            spacing: Vec::new(),
         }
     }
 }
@@ -73,20 +78,29 @@ impl RandomWalker {
         RandomWalker { tolerance, ..self }
     }
 
+    /// How far pixels are apart along each axis, one number for each, in any unit: a step of `s` divides the image's
+    /// difference by `s`. None at all stand for 1 along each axis.
+    pub fn with_spacing(self, spacing: &[f64]) -> RandomWalker {
+        RandomWalker {
+            spacing: spacing.to_vec(),
+            ..self
+        }
+    }
+
     /// The mask of the pixels whose walks meet the foreground first with a probability above one half.
     ///
     /// # Shapes
-    /// Any heatmap, one pixel or more, and a grey image of its shape; the mask has it too.
+    /// Any heatmap, one pixel or more, and an [`Image`] of its shape; the mask has it too.
     ///
     /// # Errors
     /// As [`RandomWalker::probabilities`].
     ///
     /// # Cost
     /// That of [`RandomWalker::probabilities`].
-    pub fn apply<D: Dimension>(
-        self,
+    pub fn apply<'a, D: Dimension>(
+        &self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
         Ok(self
             .probabilities(heatmap, image)?
@@ -96,20 +110,20 @@ impl RandomWalker {
     /// The probability of the foreground at each pixel, 0 to 1.
     ///
     /// # Shapes
-    /// Any heatmap, one pixel or more, and a grey image of its shape; the result has it too.
+    /// Any heatmap, one pixel or more, and an [`Image`] of its shape; the result has it too.
     ///
     /// # Errors
-    /// [`SegError::Beta`]; [`SegError::Tolerance`]; [`SegError::Shapes`]; [`SegError::Empty`];
+    /// [`SegError::Beta`]; [`SegError::Tolerance`]; [`SegError::Spacing`]; [`SegError::Shapes`]; [`SegError::Empty`];
     /// [`SegError::Value`]; [`SegError::Image`]; those of the seeds' thresholds; [`SegError::NoSeeds`];
-    /// [`SegError::NotConverged`] after as many steps as there are open pixels, ten at least.
+    /// [`SegError::NotConverged`] after 1000 steps.
     ///
     /// # Cost
     /// Conjugate gradients, preconditioned by algebraic multigrid, over the open pixels only: some ten to twenty steps,
     /// however many pixels there are, of about five passes each, in parallel and in f64.
-    pub fn probabilities<D: Dimension>(
-        self,
+    pub fn probabilities<'a, D: Dimension>(
+        &self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<f32, D>, SegError> {
         if !(self.beta >= 0.0 && self.beta.is_finite()) {
             return Err(SegError::Beta { beta: self.beta });
@@ -119,12 +133,19 @@ impl RandomWalker {
                 tolerance: self.tolerance,
             });
         }
+        let axes = heatmap.ndim();
+        let right = |&step: &f64| step > 0.0 && step.is_finite();
+        if !(self.spacing.is_empty() || self.spacing.len() == axes) || !self.spacing.iter().all(right) {
+            return Err(SegError::Spacing {
+                spacing: self.spacing.clone(),
+                axes,
+            });
+        }
+        let image = image.into();
         check(&heatmap, &image)?;
-        let grey = in_f64(&image);
         let seeds = self.seeds.of(heatmap.view())?;
-        let (matrix, right) = equations(&grey, &seeds, self.beta);
-        let steps = right.len().max(10);
-        let open = solve(matrix, &right, self.tolerance, steps).ok_or(SegError::NotConverged { steps })?;
+        let (matrix, right) = self.equations(&image, &seeds);
+        let open = solve(matrix, &right, self.tolerance, STEPS).ok_or(SegError::NotConverged { steps: STEPS })?;
         let mut open = open.into_iter();
         let mut seeds = seeds.into_iter();
         let mut probabilities = Array::zeros(heatmap.raw_dim());
@@ -136,70 +157,73 @@ impl RandomWalker {
         }
         Ok(probabilities)
     }
-}
 
-/// The equations of the open pixels: the matrix and the right-hand side.
-fn equations(image: &Array<f64, impl Dimension>, seeds: &[Option<bool>], beta: f64) -> (Matrix, Vec<f64>) {
-    let shape = image.shape();
-    let strides = image.strides();
-    let grey = image.as_slice().unwrap_or_default();
-    let mean = grey.iter().sum::<f64>() / grey.len() as f64;
-    let variance = grey.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / grey.len() as f64;
-    let scale = if variance > 0.0 {
-        -beta / (10.0 * variance.sqrt())
-    } else {
-        0.0
-    };
-    let along = |place: usize, axis: usize| place / strides[axis] as usize % shape[axis];
-    let mut open = Vec::new();
-    let mut numbers = vec![0_u32; seeds.len()];
-    for (at, seed) in seeds.iter().enumerate() {
-        if seed.is_none() {
-            numbers[at] = open.len() as u32;
-            open.push(at);
+    /// The equations of the open pixels: the matrix and the right-hand side.
+    fn equations<D: Dimension>(&self, image: &Image<'_, D>, seeds: &[Option<bool>]) -> (Matrix, Vec<f64>) {
+        let shape = image.pixels();
+        let axes = shape.len();
+        let mut strides = vec![1; axes];
+        for axis in (1..axes).rev() {
+            strides[axis - 1] = strides[axis] * shape[axis];
         }
-    }
-    // The weights of the steps from each pixel forwards along each axis.
-    let mut weights = vec![0.0; grey.len() * shape.len()];
-    weights
-        .par_chunks_mut(PART * shape.len())
-        .enumerate()
-        .for_each(|(part, weights)| {
-            for (place, weights) in (part * PART..).zip(weights.chunks_exact_mut(shape.len())) {
-                for (axis, weight) in weights.iter_mut().enumerate() {
-                    let other = place + strides[axis] as usize;
-                    if along(place, axis) + 1 < shape[axis] && (seeds[place].is_none() || seeds[other].is_none()) {
-                        let difference = grey[place] - grey[other];
-                        *weight = (scale * difference * difference).exp() + 1e-10;
+        let planes = image.planes();
+        let scale = -self.beta / (10.0 * (planes.len() as f64).sqrt() * deviation(&planes));
+        let along = |place: usize, axis: usize| place / strides[axis] % shape[axis];
+        // The weights of the steps from each pixel forwards along each axis, 0 out of the image and between seeds.
+        let mut weights = vec![0.0; seeds.len() * axes];
+        weights
+            .par_chunks_mut(PART * axes.max(1))
+            .enumerate()
+            .for_each(|(part, weights)| {
+                for (place, weights) in (part * PART..).zip(weights.chunks_exact_mut(axes)) {
+                    for (axis, weight) in weights.iter_mut().enumerate() {
+                        let other = place + strides[axis];
+                        if along(place, axis) + 1 < shape[axis] && (seeds[place].is_none() || seeds[other].is_none()) {
+                            let step = self.spacing.get(axis).copied().unwrap_or(1.0);
+                            let differences = planes.iter().map(|plane| (plane[place] - plane[other]) / step);
+                            let square: f64 = differences.map(|difference| difference * difference).sum();
+                            // No number in a constant image, whose scale is infinite: nothing hinders there.
+                            let exponent = scale * square;
+                            *weight = if exponent.is_nan() { 1.0 } else { exponent.exp() } + 1e-10;
+                        }
                     }
                 }
-            }
-        });
-    let mut matrix = Matrix::with_capacity(open.len(), open.len() * 2 * shape.len());
-    let mut right = Vec::with_capacity(open.len());
-    for &place in &open {
-        let (mut diagonal, mut to_foreground) = (0.0, 0.0);
-        let mut look = |other: usize, weight: f64| {
-            diagonal += weight;
-            match seeds[other] {
-                Some(true) => to_foreground += weight,
-                Some(false) => (),
-                None => matrix.push_edge(numbers[other], weight),
-            }
-        };
-        for axis in (0..shape.len()).filter(|&axis| along(place, axis) > 0) {
-            let other = place - strides[axis] as usize;
-            look(other, weights[other * shape.len() + axis]);
+            });
+        let open: Vec<usize> = (0..seeds.len()).filter(|&place| seeds[place].is_none()).collect();
+        let mut numbers = vec![0_u32; seeds.len()];
+        for (number, &place) in (0..).zip(&open) {
+            numbers[place] = number;
         }
-        for axis in (0..shape.len())
-            .rev()
-            .filter(|&axis| along(place, axis) + 1 < shape[axis])
-        {
-            let other = place + strides[axis] as usize;
-            look(other, weights[place * shape.len() + axis]);
+        let mut matrix = Matrix::with_capacity(open.len(), open.len() * 2 * axes);
+        let mut right = Vec::with_capacity(open.len());
+        for &place in &open {
+            let (mut diagonal, mut to_foreground) = (0.0, 0.0);
+            let mut look = |other: usize, weight: f64| {
+                diagonal += weight;
+                match seeds[other] {
+                    Some(true) => to_foreground += weight,
+                    Some(false) => (),
+                    None => matrix.push_edge(numbers[other], weight),
+                }
+            };
+            for axis in (0..axes).filter(|&axis| along(place, axis) > 0) {
+                let other = place - strides[axis];
+                look(other, weights[other * axes + axis]);
+            }
+            for axis in (0..axes).rev().filter(|&axis| along(place, axis) + 1 < shape[axis]) {
+                look(place + strides[axis], weights[place * axes + axis]);
+            }
+            matrix.end_row(diagonal);
+            right.push(to_foreground);
         }
-        matrix.end_row(diagonal);
-        right.push(to_foreground);
+        (matrix, right)
     }
-    (matrix, right)
+}
+
+/// The standard deviation of all values.
+fn deviation(planes: &[Vec<f64>]) -> f64 {
+    let count = planes.iter().map(Vec::len).sum::<usize>() as f64;
+    let mean = planes.iter().flatten().sum::<f64>() / count;
+    let squares: f64 = planes.iter().flatten().map(|value| (value - mean).powi(2)).sum();
+    (squares / count).sqrt()
 }

@@ -1,20 +1,20 @@
-use ndarray::{Array, ArrayView, Dimension};
+use ndarray::{Array, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::components::Bordered;
-use crate::image::{check_image, in_f64};
-use crate::{Connectivity, SegError};
+use crate::image::shaped;
+use crate::{Connectivity, Image, SegError};
 
-/// SLIC superpixels: small connected patches of like grey.
+/// SLIC superpixels: small connected patches of like grey or colour.
 ///
 /// Centres start on a regular grid of step `S`. A pixel at `p` of grey `g` goes to the centre within two steps along
 /// each axis that is nearest by `|p − c|² / S² + (g − m)² / compactness²`; a centre `c` and its grey `m` become the
-/// means of their pixels; and so on. At last every connected piece smaller than half a superpixel's fair share joins
+/// means of their pixels; and so on. With several channels the squares of their differences add up. At last every connected piece smaller than half a superpixel's fair share joins
 /// a neighbour, and one larger than three shares is cut. The image is scaled to 0..=1 before.
 ///
 /// The superpixels are those of scikit-image 0.26, `slic(image, n_segments, compactness, max_num_iter,
-/// channel_axis=None)`, pixel by pixel. As there, and other than in the paper, centres start on the grid, not where
+/// channel_axis=None)`, pixel by pixel, and with several channels those of `channel_axis=-1, convert2lab=False`. As there, and other than in the paper, centres start on the grid, not where
 /// the gradient is least near it, and the first round goes by distance alone.
 ///
 /// Achanta, Shaji, Smith, Lucchi, Fua and Süsstrunk, "SLIC Superpixels Compared to State-of-the-Art Superpixel
@@ -68,7 +68,7 @@ impl Slic {
     /// The number of the superpixel that each pixel is in, from 0 on without a gap.
     ///
     /// # Shapes
-    /// A grey image of up to 3 axes, one pixel or more; the result has its shape.
+    /// An [`Image`] of up to 3 axes, one pixel or more; the result has its shape, without the channels.
     ///
     /// # Errors
     /// [`SegError::Segments`]; [`SegError::Compactness`]; [`SegError::Iterations`]; [`SegError::Axes`];
@@ -77,21 +77,24 @@ impl Slic {
     /// # Cost
     /// An iteration measures about `4^axes` distances a pixel, in parallel and in f64, and takes the means in one
     /// pass; then one visit to each pixel and its neighbours.
-    pub fn superpixels<D: Dimension>(self, image: ArrayView<'_, f32, D>) -> Result<Array<usize, D>, SegError> {
+    pub fn superpixels<'a, D: Dimension>(self, image: impl Into<Image<'a, D>>) -> Result<Array<usize, D>, SegError> {
         self.check()?;
-        if image.ndim() > 3 {
+        let image = image.into();
+        let pixels = image.pixels();
+        if pixels.len() > 3 {
             return Err(SegError::Axes {
-                found: image.ndim(),
+                found: pixels.len(),
                 expected: 3,
             });
         }
-        check_image(&image)?;
+        image.check()?;
         let mut shape = [1; 3];
-        shape[3 - image.ndim()..].copy_from_slice(image.shape());
+        shape[3 - pixels.len()..].copy_from_slice(pixels);
         let grid = axes_of_grid(shape, self.segments);
         let (labels, centres) = self.assigned(&self.scaled(&image), shape, grid);
-        let (joined, bordered) = connected(&labels, image.shape(), centres);
-        Ok(bordered.inner(&joined, image.raw_dim()).mapv_into(|label| label - 1))
+        let (joined, bordered) = connected(&labels, pixels, centres);
+        let places = bordered.places().map(|place| joined[place] - 1);
+        Ok(shaped(places, image.dimension(), 0))
     }
 
     fn check(self) -> Result<(), SegError> {
@@ -109,27 +112,33 @@ impl Slic {
         Ok(())
     }
 
-    /// The image in units of the compactness, in C order.
-    fn scaled<D: Dimension>(self, image: &ArrayView<'_, f32, D>) -> Vec<f64> {
-        let grey = in_f64(image);
-        let (least, greatest) = grey.iter().fold((f64::MAX, f64::MIN), |(least, greatest), &value| {
+    /// The image's channels in units of the compactness, in C order.
+    fn scaled<D: Dimension>(self, image: &Image<'_, D>) -> Vec<Vec<f64>> {
+        let mut planes = image.planes();
+        let values = planes.iter().flatten();
+        let (least, greatest) = values.fold((f64::MAX, f64::MIN), |(least, greatest), &value| {
             (least.min(value), greatest.max(value))
         });
         let range = if greatest > least { greatest - least } else { 1.0 };
         // scikit-image's order of operations, so that no tie falls otherwise.
         let ratio = 1.0 / self.compactness;
-        grey.iter().map(|value| (value - least) / range * ratio).collect()
+        for value in planes.iter_mut().flatten() {
+            *value = (*value - least) / range * ratio;
+        }
+        planes
     }
 
     /// The nearest centre of each pixel after all iterations, and how many centres there are.
-    fn assigned(self, grey: &[f64], shape: [usize; 3], grid: [GridAxis; 3]) -> (Vec<usize>, usize) {
+    fn assigned(self, planes: &[Vec<f64>], shape: [usize; 3], grid: [GridAxis; 3]) -> (Vec<usize>, usize) {
         let [depth, height, width] = shape;
         let mut centres = Vec::new();
         for z in (grid[0].start..depth).step_by(grid[0].step) {
             for y in (grid[1].start..height).step_by(grid[1].step) {
                 for x in (grid[2].start..width).step_by(grid[2].step) {
-                    let at = [z, y, x].map(|at| at as f64);
-                    centres.push(Centre { at, grey: 0.0 });
+                    centres.push(Centre {
+                        at: [z, y, x].map(|at| at as f64),
+                        colour: vec![0.0; planes.len()],
+                    });
                 }
             }
         }
@@ -142,26 +151,34 @@ impl Slic {
             let to = (centre.at[axis] + reach[axis] + 1.0).min(shape[axis] as f64) as usize;
             from..to
         };
-        let mut labels = vec![0; grey.len()];
+        let mut labels = vec![0; shape.iter().product()];
         for _ in 0..self.iterations {
             let before = labels.clone();
-            let rows = labels.par_chunks_mut(width).zip(grey.par_chunks(width)).enumerate();
-            rows.for_each_init(
-                || vec![0.0; width],
-                |distances, (row, (labels, grey))| {
+            labels.par_chunks_mut(width).enumerate().for_each_init(
+                || (vec![0.0; width], vec![0.0; width]),
+                |(nearest, distances), (row, labels)| {
                     let (z, y) = (row / height, row % height);
-                    distances.fill(f64::INFINITY);
+                    nearest.fill(f64::INFINITY);
                     for (label, centre) in centres.iter().enumerate() {
                         if !(window(centre, 0).contains(&z) && window(centre, 1).contains(&y)) {
                             continue;
                         }
                         let across = (centre.at[0] - z as f64).powi(2) + (centre.at[1] - y as f64).powi(2);
                         let range = window(centre, 2);
-                        let pixels = labels[range.clone()].iter_mut().zip(&mut distances[range.clone()]);
-                        for ((x, grey), (nearest, least)) in range.clone().zip(&grey[range]).zip(pixels) {
+                        let distances = &mut distances[range.clone()];
+                        distances.fill(0.0);
+                        for (plane, colour) in planes.iter().zip(&centre.colour) {
+                            let values = &plane[row * width..][range.clone()];
+                            for (distance, value) in distances.iter_mut().zip(values) {
+                                *distance += (value - colour) * (value - colour);
+                            }
+                        }
+                        for (x, distance) in range.clone().zip(&mut *distances) {
                             let along = centre.at[2] - x as f64;
-                            let contrast = grey - centre.grey;
-                            let distance = (across + along * along) * nearness + contrast * contrast;
+                            *distance += (across + along * along) * nearness;
+                        }
+                        let pixels = labels[range.clone()].iter_mut().zip(&mut nearest[range]);
+                        for ((nearest, least), &distance) in pixels.zip(&*distances) {
                             if distance < *least {
                                 (*nearest, *least) = (label, distance);
                             }
@@ -172,40 +189,40 @@ impl Slic {
             if labels == before {
                 break;
             }
-            move_to_means(&mut centres, &labels, grey, shape);
+            move_to_means(&mut centres, &labels, planes, shape);
         }
         (labels, centres.len())
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Centre {
     at: [f64; 3],
-    grey: f64,
+    colour: Vec<f64>,
 }
 
 /// Puts each centre in the middle of its pixels. One without pixels is nearest to none from then on.
-fn move_to_means(centres: &mut [Centre], labels: &[usize], grey: &[f64], [_, height, width]: [usize; 3]) {
+fn move_to_means(centres: &mut [Centre], labels: &[usize], planes: &[Vec<f64>], [_, height, width]: [usize; 3]) {
     let mut counts = vec![0.0; centres.len()];
-    let nothing = Centre {
-        at: [0.0; 3],
-        grey: 0.0,
-    };
-    centres.fill(nothing);
-    for (row, (labels, grey)) in labels.chunks(width).zip(grey.chunks(width)).enumerate() {
-        for (x, (&label, grey)) in labels.iter().zip(grey).enumerate() {
-            let centre = &mut centres[label];
-            for (sum, at) in centre.at.iter_mut().zip([row / height, row % height, x]) {
-                *sum += at as f64;
-            }
-            centre.grey += grey;
-            counts[label] += 1.0;
+    for centre in &mut *centres {
+        centre.at = [0.0; 3];
+        centre.colour.fill(0.0);
+    }
+    for (pixel, &label) in labels.iter().enumerate() {
+        let centre = &mut centres[label];
+        let row = pixel / width;
+        for (sum, at) in centre.at.iter_mut().zip([row / height, row % height, pixel % width]) {
+            *sum += at as f64;
         }
+        for (sum, plane) in centre.colour.iter_mut().zip(planes) {
+            *sum += plane[pixel];
+        }
+        counts[label] += 1.0;
     }
     for (centre, count) in centres.iter_mut().zip(counts) {
         // NaN for one without pixels, and so its distances, which are less than no other.
         centre.at = centre.at.map(|sum| sum / count);
-        centre.grey /= count;
+        centre.colour.iter_mut().for_each(|sum| *sum /= count);
     }
 }
 

@@ -2,7 +2,7 @@ use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::image::check;
-use crate::{SegError, Slic, Threshold};
+use crate::{Image, SegError, Slic, Threshold};
 
 /// Superpixel voting: the pixels of a superpixel of the image are foreground together or not at all.
 ///
@@ -54,17 +54,17 @@ impl SuperpixelVoting {
     /// The mask of the superpixels whose mean is above the threshold.
     ///
     /// # Shapes
-    /// A heatmap of up to 3 axes, one pixel or more, and a grey image of its shape; the mask has it too.
+    /// A heatmap of up to 3 axes, one pixel or more, and an [`Image`] of its shape; the mask has it too.
     ///
     /// # Errors
     /// As [`SuperpixelVoting::means`]; those of the threshold.
     ///
     /// # Cost
     /// That of [`Slic::superpixels`], two passes, and the threshold's.
-    pub fn apply<D: Dimension>(
+    pub fn apply<'a, D: Dimension>(
         self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
         self.threshold.apply(self.means(heatmap, image)?.view())
     }
@@ -72,18 +72,19 @@ impl SuperpixelVoting {
     /// The heatmap with each pixel's value replaced by the mean over its superpixel.
     ///
     /// # Shapes
-    /// A heatmap of up to 3 axes, one pixel or more, and a grey image of its shape; the result has it too.
+    /// A heatmap of up to 3 axes, one pixel or more, and an [`Image`] of its shape; the result has it too.
     ///
     /// # Errors
     /// [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`]; those of [`Slic::superpixels`].
     ///
     /// # Cost
     /// That of [`Slic::superpixels`] and two passes.
-    pub fn means<D: Dimension>(
+    pub fn means<'a, D: Dimension>(
         self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<f32, D>, SegError> {
+        let image = image.into();
         check(&heatmap, &image)?;
         let superpixels = self.slic.superpixels(image)?;
         let mut sums: Vec<(f64, f64)> = Vec::new();

@@ -5,14 +5,14 @@ use ndarray::{Array, ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::components::Bordered;
-use crate::image::{check, in_f64};
+use crate::image::check;
 use crate::lanes::{ABREAST, add_weighted, pass_along};
 use crate::mirror::mirrored;
-use crate::{Connectivity, Seeds, SegError};
+use crate::{Connectivity, Image, Seeds, SegError};
 
 /// The watershed: foreground and background grow from their seeds and meet on the edges of the image.
 ///
-/// The edges are the Sobel gradient `√(mean over axes of (S_a I)²)`, `S_a` the difference along an axis
+/// The edges are the Sobel gradient `√(mean over axes and channels of (S_a I)²)`, `S_a` the difference along an axis
 /// smoothed by (1, 2, 1)/4 along the others, as scikit-image 0.26's `sobel`. Pixels are flooded from the
 /// [`Seeds`] in the order of their gradient, those of the same gradient in the order in which they were
 /// reached, as `watershed(sobel(image), seeds)`.
@@ -54,7 +54,7 @@ impl Watershed {
     /// The mask of what the foreground's seeds flood.
     ///
     /// # Shapes
-    /// Any heatmap, one pixel or more, and a grey image of its shape; the mask has it too.
+    /// Any heatmap, one pixel or more, and an [`Image`] of its shape; the mask has it too.
     ///
     /// # Errors
     /// [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`]; [`SegError::Image`]; those of the seeds'
@@ -63,18 +63,18 @@ impl Watershed {
     /// # Cost
     /// `2 a²` passes of three steps for the gradient over `a` axes, in parallel, and one visit to each pixel
     /// and its neighbours with a heap of the flooded front.
-    pub fn apply<D: Dimension>(
+    pub fn apply<'a, D: Dimension>(
         self,
         heatmap: ArrayView<'_, f32, D>,
-        image: ArrayView<'_, f32, D>,
+        image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
+        let image = image.into();
         check(&heatmap, &image)?;
-        let grey = in_f64(&image);
         let seeds = self.seeds.of(heatmap.view())?;
         let grid = Bordered::new(heatmap.shape());
         let steps = grid.steps(self.connectivity);
         // Gradients are not negative, so their bits are in the order of their values.
-        let levels = grid.surround(sobel(&grey).iter().map(|level| level.to_bits()), 0);
+        let levels = grid.surround(sobel(&image).into_iter().map(f64::to_bits), 0);
         let mut open = grid.surround(seeds.iter().map(Option::is_none), false);
         let mut flooded = grid.surround(seeds.iter().map(|&seed| seed == Some(true)), false);
         // A key holds the level, how many pixels were reached before, and the place. Seeds within seeds flood nothing.
@@ -102,29 +102,35 @@ impl Watershed {
     }
 }
 
-/// The root mean square over the axes of the image's smoothed slopes.
-fn sobel<D: Dimension>(image: &Array<f64, D>) -> Array<f64, D> {
-    let axes = image.ndim();
-    let mut squares = Array::zeros(image.raw_dim());
-    for along in 0..axes {
-        let mut slopes = image.clone();
-        let values = slopes.as_slice_mut().unwrap_or_default();
-        for axis in 0..axes {
-            let weights = if axis == along {
-                [-1.0, 0.0, 1.0]
-            } else {
-                [0.25, 0.5, 0.25]
-            };
-            pass_along(values, image.shape(), axis, |lanes, smooth| {
-                for (smooth, around) in smooth.iter_mut().zip(mirrored(lanes, 1).windows(3)) {
-                    *smooth = [0.0; ABREAST];
-                    for (values, weight) in around.iter().zip(weights) {
-                        add_weighted(smooth, weight, values);
+/// The root mean square over the axes and the channels of the image's smoothed slopes.
+fn sobel<D: Dimension>(image: &Image<'_, D>) -> Vec<f64> {
+    let shape = image.pixels();
+    let planes = image.planes();
+    let mut squares = vec![0.0; shape.iter().product()];
+    for plane in &planes {
+        for along in 0..shape.len() {
+            let mut slopes = plane.clone();
+            for axis in 0..shape.len() {
+                let weights = if axis == along {
+                    [-1.0, 0.0, 1.0]
+                } else {
+                    [0.25, 0.5, 0.25]
+                };
+                pass_along(&mut slopes, shape, axis, |lanes, smooth| {
+                    for (smooth, around) in smooth.iter_mut().zip(mirrored(lanes, 1).windows(3)) {
+                        *smooth = [0.0; ABREAST];
+                        for (values, weight) in around.iter().zip(weights) {
+                            add_weighted(smooth, weight, values);
+                        }
                     }
-                }
-            });
+                });
+            }
+            squares
+                .iter_mut()
+                .zip(slopes)
+                .for_each(|(square, slope)| *square += slope * slope);
         }
-        squares.zip_mut_with(&slopes, |square: &mut f64, slope| *square += slope * slope);
     }
-    squares.mapv_into(|square| (square / axes.max(1) as f64).sqrt())
+    let terms = (shape.len() * planes.len()).max(1) as f64;
+    squares.into_iter().map(|square| (square / terms).sqrt()).collect()
 }

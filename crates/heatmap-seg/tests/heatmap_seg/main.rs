@@ -1,5 +1,6 @@
 //! Thresholds and masks against scikit-image, and against what must hold for every heatmap.
 
+mod colour;
 mod dense_crf;
 mod faults;
 mod goldens;

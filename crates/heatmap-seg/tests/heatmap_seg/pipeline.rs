@@ -1,5 +1,5 @@
 use heatmap_seg::{
-    CleanUp, Connectivity, DenseCrf, Fusion, GuidedFilter, Hysteresis, LocalThreshold, Pipeline, RandomWalker,
+    CleanUp, Connectivity, DenseCrf, Fusion, GuidedFilter, Hysteresis, Image, LocalThreshold, Pipeline, RandomWalker,
     SegError, Segmentation, SuperpixelVoting, Threshold, Watershed,
 };
 use ndarray::{Array2, array};
@@ -32,13 +32,13 @@ fn steps_apply_in_the_documented_order() {
     let pipeline = Pipeline::default()
         .with_clean_up(open)
         .with_clean_up(fill)
-        .with_segmentation(Segmentation::RandomWalker(walker))
+        .with_segmentation(Segmentation::RandomWalker(walker.clone()))
         .with_guided_filter(filter);
     let guided = filter.apply(heatmap.view(), image.view()).unwrap();
     let walked = walker.apply(guided.view(), image.view()).unwrap();
     let opened = open.apply(walked.view()).unwrap();
     let expected = fill.apply(opened.view()).unwrap();
-    let mask = pipeline.apply(heatmap.view(), Some(image.view())).unwrap();
+    let mask = pipeline.apply(heatmap.view(), Some(image.view().into())).unwrap();
     assert_eq!(mask, expected);
     assert!(mask.iter().any(|&on| on) && mask.iter().any(|&on| !on));
     assert!(pipeline.needs_image());
@@ -82,7 +82,7 @@ fn every_segmentation_is_its_own_rule_and_goes_through_json() {
         let read: Pipeline = serde_json::from_str(&json).unwrap();
         assert_eq!(read, pipeline);
         let image = pipeline.needs_image().then(|| image.view());
-        assert_eq!(read.apply(heatmap.view(), image), expected, "{json}");
+        assert_eq!(read.apply(heatmap.view(), image.map(Image::from)), expected, "{json}");
     }
     assert!(serde_json::from_str::<Pipeline>(r#"{"clean_ups":[]}"#).is_err());
     let empty: Pipeline = serde_json::from_str("{}").unwrap();
@@ -136,6 +136,6 @@ fn the_readme_holds_a_pipeline() {
     let readme = include_str!("../../README.md");
     let json = readme.split("```json").nth(1).and_then(|rest| rest.split("```").next());
     let pipeline: Pipeline = serde_json::from_str(json.unwrap()).unwrap();
-    let mask = pipeline.apply(heatmap().view(), Some(image().view())).unwrap();
+    let mask = pipeline.apply(heatmap().view(), Some(image().view().into())).unwrap();
     assert!(mask[(10, 12)] && !mask[(0, 0)]);
 }

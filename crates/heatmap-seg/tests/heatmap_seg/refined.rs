@@ -73,7 +73,7 @@ fn random_walker_is_that_of_scikit_image() {
         let Some(expected) = &golden.walker else { continue };
         for (beta, expected) in [20.0, 130.0].into_iter().zip(expected) {
             let walker = RandomWalker::default().with_beta(beta);
-            let exact = walker.with_tolerance(1e-9);
+            let exact = walker.clone().with_tolerance(1e-9);
             let probabilities = exact.probabilities(heatmap.view(), image.view()).unwrap();
             assert_close(&probabilities, expected, 1e-6, &golden.name);
             let turned = exact.probabilities(heatmap.t(), image.t()).unwrap();
@@ -220,7 +220,7 @@ fn faults_are_named() {
     ));
     let walker = RandomWalker::default();
     assert!(matches!(
-        walker.with_beta(-1.0).apply(heatmap.view(), image.view()),
+        walker.clone().with_beta(-1.0).apply(heatmap.view(), image.view()),
         Err(SegError::Beta { .. })
     ));
     assert!(matches!(

@@ -2,19 +2,23 @@
 
 use anyhow::Result;
 use gradcam_core::{Stage, Stages, Target, grad_cam, last_spatial};
-use models::{Architecture, InferenceConfig, Network, NetworkConfig};
+use models::{Architecture, InferenceConfig, MemoryLayout, Network, NetworkConfig, packs_convolutions};
 use ndarray::Array3;
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 6;
 
-fn heatmaps(network: &Network, images: &Tensor, class: i64) -> Result<Array3<f32>> {
+fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
-    let stages = Stages::new(
+    Ok(Stages::new(
         stages
             .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
             .collect(),
-    )?;
+    )?)
+}
+
+fn heatmaps(network: &Network, images: &Tensor, class: i64) -> Result<Array3<f32>> {
+    let stages = stages(network)?;
     let shapes = stages.shapes(images)?;
     let layer = last_spatial(&shapes).expect("a convolutional network");
     let capture = stages.capture(images, &[layer])?;
@@ -53,6 +57,48 @@ fn folded_and_bf16_networks_show_the_same() -> Result<()> {
                 .iter()
                 .fold(0.0_f32, |most, value| most.max(value.abs()));
             assert!(difference < tolerance, "{architecture} in {kind:?}: {difference}");
+        }
+    }
+    Ok(())
+}
+
+/// Every block of a network with packed weights, captured at once, with blocks behind it that could write over what it
+/// gave: the activations are those of plain convolutions, and so are the heatmaps.
+#[test]
+fn captures_of_packed_networks_hold_what_the_stages_gave() -> Result<()> {
+    tch::manual_seed(4);
+    let images = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+    for architecture in [Architecture::ResNet18, Architecture::MobileNetV2] {
+        let network = NetworkConfig::new(architecture)
+            .with_classes(CLASSES)
+            .build(Device::Cpu)?;
+        let packed = network.optimize_for_inference(&InferenceConfig::default())?;
+        let plain = InferenceConfig::default().with_layout(MemoryLayout::ChannelsLast);
+        let plain = network.optimize_for_inference(&plain)?;
+        let description = packed.describe(&images.size())?;
+        assert_eq!(description.packed_multiply_adds() > 0, packs_convolutions(Kind::Float));
+        assert_eq!(plain.describe(&images.size())?.packed_multiply_adds(), 0);
+
+        let blocks: Vec<&str> = description
+            .stages()
+            .iter()
+            .filter(|stage| stage.shape().len() == 4)
+            .map(|stage| stage.name())
+            .collect();
+        let (packed, plain) = (stages(&packed)?, stages(&plain)?);
+        for (index, block) in blocks.iter().enumerate().step_by(4) {
+            // From this block on with a graph, up to it without.
+            let targets = &blocks[index..];
+            let (found, expected) = (packed.capture(&images, targets)?, plain.capture(&images, targets)?);
+            for target in targets {
+                let (found, expected) = (found.activations(target)?, expected.activations(target)?);
+                let scale = expected.abs().max().double_value(&[]);
+                let difference = (found - expected).abs().max().double_value(&[]);
+                assert!(
+                    difference < 1e-4 * scale,
+                    "{architecture}, from {block}, {target}: {difference:e}"
+                );
+            }
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ pub struct StageDescription {
     pub(crate) shape: Vec<i64>,
     pub(crate) parameters: u64,
     pub(crate) multiply_adds: u64,
+    pub(crate) packed_multiply_adds: u64,
 }
 
 impl StageDescription {
@@ -20,7 +21,8 @@ impl StageDescription {
         &self.shape
     }
 
-    /// How many of its numbers training changes.
+    /// How many of its numbers training changes; of a network rebuilt for inference, how many numbers there are in its
+    /// weights and biases, those that batch norms were folded into among them.
     pub fn parameters(&self) -> u64 {
         self.parameters
     }
@@ -28,6 +30,12 @@ impl StageDescription {
     /// The multiplications of its convolutions and linear layers, each with an addition.
     pub fn multiply_adds(&self) -> u64 {
         self.multiply_adds
+    }
+
+    /// Those of [`StageDescription::multiply_adds`] that are done with packed weights; see
+    /// [`MemoryLayout::Packed`](crate::MemoryLayout::Packed).
+    pub fn packed_multiply_adds(&self) -> u64 {
+        self.packed_multiply_adds
     }
 }
 
@@ -43,7 +51,7 @@ impl Description {
         &self.stages
     }
 
-    /// How many numbers training changes.
+    /// The sum of [`StageDescription::parameters`].
     pub fn parameters(&self) -> u64 {
         self.stages.iter().map(|stage| stage.parameters).sum()
     }
@@ -51,6 +59,11 @@ impl Description {
     /// The multiplications of all convolutions and linear layers, each with an addition.
     pub fn multiply_adds(&self) -> u64 {
         self.stages.iter().map(|stage| stage.multiply_adds).sum()
+    }
+
+    /// Those of [`Description::multiply_adds`] that are done with packed weights.
+    pub fn packed_multiply_adds(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.packed_multiply_adds).sum()
     }
 }
 

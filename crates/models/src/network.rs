@@ -1,4 +1,3 @@
-use std::cell::Cell;
 use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
@@ -8,7 +7,7 @@ use crate::description::{Description, StageDescription};
 use crate::error::ModelError;
 use crate::inference::{BatchNorms, InferenceConfig, MemoryLayout};
 use crate::input::InputSpec;
-use crate::layers::Pass;
+use crate::layers::{BatchNorm, Pass, Work};
 use crate::load_rules::LoadRules;
 use crate::scope::{Existing, Scope};
 use crate::stage::{Convert, Guard, Stage};
@@ -194,18 +193,26 @@ impl Network {
     /// The logits `[N, classes]` of a batch `[N, C, H, W]`, in training mode if `train`.
     ///
     /// # Errors
-    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
+    /// [`TchError::Kind`] in training mode for a network that was rebuilt for inference; [`TchError::Shape`] for channels
+    /// or extents that the network cannot take; libtorch's own.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
-        let Some((first, rest)) = self.stages.split_first() else {
-            return Ok(input.shallow_clone());
-        };
-        let pass = |index| Pass::new(train && index >= self.frozen_stages);
-        // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
-        (1..)
-            .zip(rest)
-            .try_fold(first.run(input, pass(0))?, |x, (index, stage)| {
-                stage.run_owned(x, pass(index))
-            })
+        let mut x = input.shallow_clone();
+        let mut index = 0;
+        while let Some((stage, behind)) = self.stages[index..].split_first() {
+            let pass = Pass::new(train && index >= self.frozen_stages);
+            let mut run = 1;
+            x = match stage.run_activated(&x, behind, pass) {
+                Some((output, more)) => {
+                    run += more;
+                    output?
+                }
+                // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
+                None if index > 0 => stage.run_owned(x, pass)?,
+                None => stage.run(&x, pass)?,
+            };
+            index += run;
+        }
+        Ok(x)
     }
 
     /// The logits `[N, classes]`, in f32, of a batch in training mode and mixed precision: what passes between the
@@ -233,7 +240,8 @@ impl Network {
         &mut self.variables
     }
 
-    /// How many numbers there are for training to change.
+    /// How many numbers there are for training to change; in a network that was rebuilt for inference, how many there are
+    /// in its weights and biases, those that batch norms were folded into among them.
     ///
     /// ```
     /// use models::{Architecture, NetworkConfig};
@@ -243,8 +251,23 @@ impl Network {
     /// # Ok::<(), models::ModelError>(())
     /// ```
     pub fn parameters(&self) -> u64 {
-        let numbers = self.variables.trainable_variables();
-        numbers.iter().map(|variable| variable.numel() as u64).sum()
+        self.numbers().iter().map(|(_, count)| count).sum()
+    }
+
+    /// What [`Network::parameters`] counts, by variable.
+    fn numbers(&self) -> Vec<(String, u64)> {
+        let trained = self.variables.trainable_variables();
+        let trained: Vec<_> = trained.iter().map(Tensor::data_ptr).collect();
+        let counts = |name: &str, variable: &Tensor| match self.inference {
+            Some(_) => !BatchNorm::BUFFERS.contains(&name.rsplit('.').next().unwrap_or(name)),
+            None => trained.contains(&variable.data_ptr()),
+        };
+        self.variables
+            .variables()
+            .into_iter()
+            .filter(|(name, variable)| counts(name, variable))
+            .map(|(name, variable)| (name, variable.numel() as u64))
+            .collect()
     }
 
     /// Every stage with its output's shape, its parameters and its multiplications, for an input of this shape. Its
@@ -269,47 +292,40 @@ impl Network {
     /// One evaluation of a black image.
     pub fn describe(&self, input: &[i64]) -> Result<Description, TchError> {
         let _no_grad = tch::no_grad_guard();
-        let trained: Vec<_> = self
-            .variables
-            .trainable_variables()
-            .iter()
-            .map(Tensor::data_ptr)
-            .collect();
-        let trained: Vec<(String, u64)> = self
-            .variables
-            .variables()
-            .into_iter()
-            .filter(|(_, variable)| trained.contains(&variable.data_ptr()))
-            .map(|(name, variable)| (name, variable.numel() as u64))
-            .collect();
+        let numbers = self.numbers();
         let mut x = Tensor::f_zeros(input, (Kind::Float, self.device()))?;
         let mut stages = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
-            let count = Cell::new(0);
-            x = stage.run(&x, Pass::counting(&count))?;
+            let work = Work::default();
+            x = stage.run(&x, Pass::counting(&work))?;
             stages.push(StageDescription {
                 name: stage.name().to_owned(),
                 shape: x.size(),
-                parameters: trained
+                parameters: numbers
                     .iter()
                     .filter(|(name, _)| stage.owns(name))
                     .map(|(_, count)| count)
                     .sum(),
-                multiply_adds: count.get(),
+                multiply_adds: work.multiply_adds.get(),
+                packed_multiply_adds: work.packed.get(),
             });
         }
         Ok(Description { stages })
     }
 
     /// The same network as it stands, rebuilt to be evaluated faster: the same stages by the same names, with
-    /// variables of its own. Training, loading and saving are the original's.
+    /// variables of its own. Training, loading and saving are the original's; training mode is refused here.
+    ///
+    /// A stage never writes over its input, nor over an output that it gave before; [`Network::forward`] lets stages write
+    /// over what passes between them, which nobody else sees.
     ///
     /// # Errors
     /// [`ModelError::InferenceKind`] for a kind that holds no real numbers; [`ModelError::ForInference`] for a network
     /// that is rebuilt already; libtorch's own.
     ///
     /// # Cost
-    /// A copy of the variables.
+    /// A copy of the variables; with [`MemoryLayout::Packed`] a second one of the convolutions' weights, which the first
+    /// pass makes.
     pub fn optimize_for_inference(&self, config: &InferenceConfig) -> Result<Network, ModelError> {
         config.check()?;
         if self.inference.is_some() {
@@ -318,8 +334,9 @@ impl Network {
         let existing = Existing {
             variables: self.variables.variables().into_iter().collect(),
             kind: config.kind(),
-            channels_last: config.layout() == MemoryLayout::ChannelsLast,
+            channels_last: config.layout() != MemoryLayout::Contiguous,
             fold: config.batch_norms() == BatchNorms::Fold,
+            pack: config.layout() == MemoryLayout::Packed,
         };
         let variables = nn::VarStore::new(self.device());
         let mut stages = self.config.stages(&Scope::of_existing(&variables, &existing))?;
@@ -334,7 +351,7 @@ impl Network {
             config: self.config.clone(),
             inference: Some(config.clone()),
             variables,
-            stages,
+            stages: stages.into_iter().map(Stage::for_inference).collect(),
             frozen_stages: 0,
         })
     }

@@ -2,8 +2,11 @@ use tch::Device;
 
 /// Whether the device multiplies bf16 numbers in hardware, so that a network rebuilt in bf16 is faster than in f32.
 ///
-/// A processor of x86-64 does with AVX512-BF16, which those with AMX have too; it is asked when the program runs. A GPU is
-/// taken to: NVIDIA's do since Ampere (2020), older ones compute the same more slowly.
+/// A processor of x86-64 does with AVX512-BF16, which those with AMX have too; it is asked when the program runs.
+///
+/// A GPU is not asked, for neither tch nor the C functions of libtorch tell its compute capability: the answer is always
+/// yes. NVIDIA's do multiply bf16 since Ampere (2020, compute capability 8.0); those before compute the same numbers more
+/// slowly than in f32, so on one of them take [`Kind::Float`](tch::Kind::Float) yourself.
 ///
 /// ```
 /// use models::{InferenceConfig, has_bf16};

@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Div;
 
-use tch::{Kind, TchError, Tensor, nn};
+use tch::{Device, Kind, TchError, Tensor, nn};
 
 use crate::layers::Distribution;
+use crate::onednn::OneDnn;
 
 /// Where layers get their variables from, and what the names of those begin with.
 ///
@@ -25,6 +26,7 @@ pub(crate) struct Existing {
     pub(crate) kind: Kind,
     pub(crate) channels_last: bool,
     pub(crate) fold: bool,
+    pub(crate) pack: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -58,6 +60,15 @@ impl<'a> Scope<'a> {
     /// Whether a batch norm behind a convolution is to be folded into it.
     pub(crate) fn folds(&self) -> bool {
         self.existing.is_some_and(|existing| existing.fold)
+    }
+
+    /// What packs the weights of convolutions, if they are to be packed and can be.
+    pub(crate) fn packs(&self) -> Option<&'static OneDnn> {
+        let existing = self.existing.filter(|existing| existing.pack)?;
+        match self.path.device() {
+            Device::Cpu => OneDnn::of(existing.kind),
+            _ => None,
+        }
     }
 
     /// A variable that training changes.

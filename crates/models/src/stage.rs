@@ -2,6 +2,7 @@ use std::fmt;
 
 use tch::{Kind, TchError, Tensor};
 
+use crate::error::ModelError;
 use crate::layers::{Layer, Pass, Sequence};
 
 /// One step of a network: a name and a function from tensor to tensor.
@@ -12,6 +13,7 @@ pub struct Stage {
     name: String,
     prefixes: Vec<String>,
     carried: i64,
+    for_inference: bool,
     layer: Box<dyn Layer>,
 }
 
@@ -40,6 +42,7 @@ impl Stage {
             prefixes: vec![name.clone()],
             name,
             carried: 0,
+            for_inference: false,
             layer: Box::new(layer),
         }
     }
@@ -120,18 +123,53 @@ impl Stage {
     /// Runs the stage in training mode if `train`, in evaluation mode otherwise.
     ///
     /// # Errors
-    /// libtorch's own, for an input that the stage cannot take.
+    /// [`TchError::Kind`] in training mode for a stage of a network that was rebuilt for inference; libtorch's own, for an
+    /// input that the stage cannot take.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         self.run(input, Pass::new(train))
     }
 
     pub(crate) fn run(&self, input: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.check(pass)?;
         self.layer.forward(input, pass)
     }
 
     /// As [`Stage::run`], for an input that nobody needs any more.
     pub(crate) fn run_owned(&self, input: Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.check(pass)?;
         self.layer.forward_owned(input, pass)
+    }
+
+    /// The output of this stage and those behind it, if the last of them is an activation that this one takes along and
+    /// the others hand on their input; and how many those behind it are.
+    pub(crate) fn run_activated(
+        &self,
+        input: &Tensor,
+        behind: &[Stage],
+        pass: Pass<'_>,
+    ) -> Option<(Result<Tensor, TchError>, usize)> {
+        if !self.layer.takes_activation() {
+            return None;
+        }
+        let handed_on = behind.iter().take_while(|stage| stage.layer.is_identity()).count();
+        let activation = behind.get(handed_on)?.layer.as_activation()?;
+        let output = self
+            .check(pass)
+            .and_then(|()| self.layer.forward_activated(input, activation, pass));
+        Some((output, handed_on + 1))
+    }
+
+    fn check(&self, pass: Pass<'_>) -> Result<(), TchError> {
+        match self.for_inference && pass.train() {
+            true => Err(TchError::Kind(ModelError::ForInference.to_string())),
+            false => Ok(()),
+        }
+    }
+
+    /// Of a network that was rebuilt for inference.
+    pub(crate) fn for_inference(mut self) -> Self {
+        self.for_inference = true;
+        self
     }
 
     /// With a layer before it.

@@ -1,7 +1,10 @@
 //! Networks rebuilt for inference: the same logits from the same stages, in fewer and smaller variables.
 
-use models::{Architecture, BatchNorms, InferenceConfig, MemoryLayout, ModelError, Network, NetworkConfig};
-use tch::{Device, Kind, Tensor};
+use models::{
+    Architecture, BatchNorms, InferenceConfig, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
+    packs_convolutions,
+};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Of the largest output: two roundings of the weights more than the original has.
 const FOLDED: f64 = 1e-4;
@@ -90,7 +93,11 @@ fn layouts_and_norms_go_together_in_every_way() {
     let original = network(Architecture::ResNet18);
     let input = image(Architecture::ResNet18);
     let logits = original.forward(&input).unwrap();
-    for layout in [MemoryLayout::ChannelsLast, MemoryLayout::Contiguous] {
+    for layout in [
+        MemoryLayout::Packed,
+        MemoryLayout::ChannelsLast,
+        MemoryLayout::Contiguous,
+    ] {
         for norms in [BatchNorms::Fold, BatchNorms::Keep] {
             for (kind, tolerance) in [(Kind::Float, FOLDED), (Kind::Double, FOLDED), (Kind::BFloat16, BF16)] {
                 let config = InferenceConfig::default()
@@ -103,6 +110,176 @@ fn layouts_and_norms_go_together_in_every_way() {
             }
         }
     }
+}
+
+/// Whether the stage's batch norms are folded into the stage before it: that one then gives what this one should.
+fn folded_before(original: &Network, rebuilt: &Network, index: usize) -> bool {
+    let owns_any = |network: &Network| {
+        let stage = &network.stages()[index];
+        network.variables().variables().keys().any(|name| stage.owns(name))
+    };
+    index < original.stages().len() && owns_any(original) && !owns_any(rebuilt)
+}
+
+#[test]
+fn this_processor_packs() {
+    // libtorch for x86-64 is built with oneDNN, whose convolutions in f32 run on any such processor. Elsewhere they may be
+    // missing, and the tests below are of plain convolutions.
+    assert!(packs_convolutions(Kind::Float) || cfg!(not(target_arch = "x86_64")));
+    assert!(packs_convolutions(Kind::BFloat16) || !has_bf16(Device::Cpu));
+}
+
+#[test]
+fn packed_stages_give_what_plain_ones_do() {
+    let _no_grad = tch::no_grad_guard();
+    for architecture in Architecture::ALL {
+        let original = network(architecture);
+        let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
+        let input = image(architecture);
+        let description = packed.describe(&input.size()).unwrap();
+        if packs_convolutions(Kind::Float) {
+            let variables = packed.variables().variables();
+            for (stage, does) in packed.stages().iter().zip(description.stages()) {
+                // Volumes of one channel are left to plain convolutions.
+                let packs = |shape: &[i64]| shape.len() == 4 || shape.len() == 5 && shape[1] > 1;
+                let convolves = variables
+                    .iter()
+                    .any(|(name, variable)| stage.owns(name) && packs(&variable.size()));
+                let found = does.packed_multiply_adds();
+                assert_eq!(found > 0, convolves, "{architecture} {}", stage.name());
+                // Linear layers and transposed convolutions are not packed.
+                if !architecture.name().starts_with("convnext") && !architecture.name().starts_with("basic_unet") {
+                    let expected = if convolves { does.multiply_adds() } else { 0 };
+                    assert_eq!(found, expected, "{architecture} {}", stage.name());
+                }
+            }
+        }
+
+        let mut found = vec![input.copy()];
+        let mut expected = input.copy();
+        // What a caller may hold on to: the outputs, which are the inputs of the stages behind.
+        let mut held = Vec::new();
+        for (index, (stage, plain)) in packed.stages().iter().zip(original.stages()).enumerate() {
+            let input = &found[index];
+            let before = input.copy();
+            let output = stage.forward(input).unwrap();
+            assert_eq!(*input, before, "{architecture} {} writes over its input", stage.name());
+            expected = plain.forward(&expected).unwrap();
+            assert_eq!(output.size(), expected.size());
+            if !folded_before(&original, &packed, index + 1) {
+                let difference = difference(&expected, &output);
+                assert!(difference < FOLDED, "{architecture} {}: {difference:e}", stage.name());
+            }
+            held.push(output.copy());
+            found.push(output);
+        }
+        for ((stage, output), held) in packed.stages().iter().zip(&found[1..]).zip(&held) {
+            assert_eq!(output, held, "{architecture} {} is written over later", stage.name());
+        }
+        // All at once, where what passes between stages may be written over.
+        let before = input.copy();
+        let whole = difference(&packed.forward(&input).unwrap(), held.last().unwrap());
+        assert!(whole < ROUNDING, "{architecture}: {whole:e}");
+        assert_eq!(input, before, "{architecture} writes over the images");
+    }
+}
+
+/// Weights are packed for one size; any other, smaller or larger, one image or several, must do as well.
+#[test]
+fn sizes_may_change_from_pass_to_pass() {
+    let _no_grad = tch::no_grad_guard();
+    for (architecture, least) in [
+        (Architecture::ResNet18, 1),
+        (Architecture::ResNet50, 1),
+        (Architecture::MobileNetV2, 1),
+        (Architecture::EfficientNetB0, 1),
+        (Architecture::RegNetY400Mf, 1),
+        (Architecture::ResNet10_3d, 1),
+        (Architecture::KerasMobileNetV2, 32),
+        (Architecture::KerasNasNetMobile, 32),
+    ] {
+        let original = network(architecture);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let config = InferenceConfig::default().with_kind(kind);
+            let packed = original.optimize_for_inference(&config).unwrap();
+            let tolerance = if kind == Kind::Float { FOLDED } else { BF16 };
+            for (batch, extent) in [(1, least), (3, 47), (1, least), (2, 33), (3, 47)] {
+                let mut shape = vec![batch, architecture.input().channels(), extent];
+                shape.resize(2 + architecture.axes(), extent + 2);
+                let count: i64 = shape.iter().product();
+                let images = Tensor::arange(count, (Kind::Float, Device::Cpu))
+                    .sin()
+                    .view(shape.as_slice());
+                let expected = original.forward(&images).unwrap();
+                let found = difference(&expected, &packed.forward(&images).unwrap());
+                assert!(found < tolerance, "{architecture} {kind:?} {shape:?}: {found:e}");
+            }
+            let none = Tensor::zeros([0, architecture.input().channels(), 33, 33], (Kind::Float, Device::Cpu));
+            if architecture.axes() == 2 {
+                assert_eq!(packed.forward(&none).unwrap().size(), [0, 3], "{architecture}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_go_through_packed_networks() {
+    for architecture in [Architecture::ResNet18, Architecture::MobileNetV3Small] {
+        let original = network(architecture);
+        let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
+        let gradient = |network: &Network| {
+            let images = image(architecture).set_requires_grad(true);
+            let logits = network.forward(&images).unwrap();
+            assert!(logits.requires_grad());
+            Tensor::run_backward(&[logits.select(1, 1).sum(Kind::Float)], &[&images], false, false)[0].shallow_clone()
+        };
+        let expected = gradient(&original);
+        let found = difference(&expected, &gradient(&packed));
+        assert!(found < 1e-3, "{architecture}: {found:e}");
+        // The same tensor, when no gradients are asked for.
+        let images = image(architecture).set_requires_grad(true);
+        let _no_grad = tch::no_grad_guard();
+        let logits = packed.forward(&images).unwrap();
+        assert!(!logits.requires_grad());
+        assert!(difference(&original.forward(&images).unwrap(), &logits) < FOLDED);
+    }
+}
+
+#[test]
+fn packed_networks_may_go_to_another_thread() {
+    let _no_grad = tch::no_grad_guard();
+    let network = network(Architecture::SqueezeNet1_1);
+    let packed = network.optimize_for_inference(&InferenceConfig::default()).unwrap();
+    let images = image(Architecture::SqueezeNet1_1);
+    let here = packed.forward(&images).unwrap();
+    let there = std::thread::spawn(move || packed.forward(&images).unwrap())
+        .join()
+        .unwrap();
+    assert_eq!(here, there);
+}
+
+#[test]
+fn numbers_are_counted_as_rebuilt() {
+    let count = |architecture: Architecture, norms: BatchNorms| {
+        let original = network(architecture);
+        let config = InferenceConfig::default().with_batch_norms(norms);
+        let rebuilt = original.optimize_for_inference(&config).unwrap();
+        let shape = image(architecture).size();
+        let before = original.describe(&shape).unwrap();
+        let after = rebuilt.describe(&shape).unwrap();
+        assert_eq!(after.multiply_adds(), before.multiply_adds());
+        assert_eq!(before.packed_multiply_adds(), 0);
+        assert_eq!(after.parameters(), rebuilt.parameters());
+        (before.parameters(), after.parameters())
+    };
+    // No norms, or norms that stay: nothing changes.
+    let (before, after) = count(Architecture::SqueezeNet1_1, BatchNorms::Fold);
+    assert_eq!(before, after);
+    let (before, after) = count(Architecture::ResNet18, BatchNorms::Keep);
+    assert_eq!(before, after);
+    // ResNet-18's 20 norms have 4800 channels; of scale and shift, one bias each is left.
+    let (before, after) = count(Architecture::ResNet18, BatchNorms::Fold);
+    assert_eq!(before - after, 4800);
 }
 
 #[test]
@@ -118,6 +295,11 @@ fn what_cannot_be_is_refused() {
         fast.optimize_for_inference(&InferenceConfig::default()),
         Err(ModelError::ForInference)
     ));
+    let images = image(Architecture::SqueezeNet1_1);
+    for refused in [fast.forward_t(&images, true), fast.stages()[0].forward_t(&images, true)] {
+        assert!(matches!(refused, Err(TchError::Kind(message)) if message.contains("rebuilt for inference")));
+    }
+    assert!(fast.forward_t(&images, false).is_ok());
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(
         fast.save(folder.path().join("folded.safetensors")),

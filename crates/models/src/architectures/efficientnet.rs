@@ -4,13 +4,13 @@
 //! [arXiv:1905.11946](https://arxiv.org/abs/1905.11946). Layout, variable names and initialisation are those of
 //! torchvision.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use super::mobilenet_v3::multiple_of_8;
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, Pass, Sequence, SqueezeExcitation, StochasticDepth,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Linear,
+    LinearConfig, Residual, Sequence, Shortcut, SqueezeExcitation, StochasticDepth,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -78,56 +78,40 @@ fn conv_norm(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, Tc
 
 /// MBConv: to more channels by 1×1, a depthwise convolution, squeeze and excitation, back to few channels by 1×1, and
 /// the input added where it fits.
-struct Block {
-    branch: Sequence,
-    shortcut: Option<StochasticDepth>,
-}
-
-impl Block {
-    fn new(
-        scope: &Scope<'_>,
-        (inputs, outputs): (i64, i64),
-        (expansion, kernel, stride): (i64, i64, i64),
-        depth: StochasticDepth,
-    ) -> Result<Self, TchError> {
-        let scope = scope / "block";
-        let hidden = multiple_of_8((inputs * expansion) as f64);
-        let mut branch = Sequence::default();
-        let mut index = 0;
-        if hidden != inputs {
-            let expand = conv_norm(&(&scope / index), ConvConfig::new(inputs, hidden, 1))?;
-            branch = branch.with(expand.with_activation(Activation::Silu));
-            index += 1;
-        }
-        let depthwise = ConvConfig::new(hidden, hidden, kernel)
-            .with_stride(stride)
-            .with_groups(hidden);
-        let branch = branch
-            .with(conv_norm(&(&scope / index), depthwise)?.with_activation(Activation::Silu))
-            .with(SqueezeExcitation::new(
-                &(&scope / (index + 1)),
-                (hidden, (inputs / 4).max(1)),
-                INIT,
-                Init::Constant(0.0),
-                Activation::Silu,
-                Activation::Sigmoid,
-            )?)
-            .with(conv_norm(&(&scope / (index + 2)), ConvConfig::new(hidden, outputs, 1))?);
-        Ok(Self {
-            branch,
-            shortcut: (stride == 1 && inputs == outputs).then_some(depth),
-        })
+fn block(
+    scope: &Scope<'_>,
+    (inputs, outputs): (i64, i64),
+    (expansion, kernel, stride): (i64, i64, i64),
+    depth: StochasticDepth,
+) -> Result<Residual<2>, TchError> {
+    let scope = scope / "block";
+    let hidden = multiple_of_8((inputs * expansion) as f64);
+    let mut branch = Sequence::default();
+    let mut index = 0;
+    if hidden != inputs {
+        let expand = conv_norm(&(&scope / index), ConvConfig::new(inputs, hidden, 1))?;
+        branch = branch.with(expand.with_activation(Activation::Silu));
+        index += 1;
     }
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let y = self.branch.forward(x, pass)?;
-        match &self.shortcut {
-            Some(depth) => depth.forward(&y, pass)?.f_add_(x),
-            None => Ok(y),
-        }
-    }
+    let depthwise = ConvConfig::new(hidden, hidden, kernel)
+        .with_stride(stride)
+        .with_groups(hidden);
+    let branch = branch
+        .with(conv_norm(&(&scope / index), depthwise)?.with_activation(Activation::Silu))
+        .with(SqueezeExcitation::new(
+            &(&scope / (index + 1)),
+            (hidden, (inputs / 4).max(1)),
+            INIT,
+            Init::Constant(0.0),
+            Activation::Silu,
+            Activation::Sigmoid,
+        )?);
+    let last = conv_norm(&(&scope / (index + 2)), ConvConfig::new(hidden, outputs, 1))?;
+    let shortcut = match stride == 1 && inputs == outputs {
+        true => Shortcut::Identity,
+        false => Shortcut::None,
+    };
+    Ok(Residual::new(branch, last, shortcut).with_stochastic_depth(depth))
 }
 
 /// `features.0`, `features.1.0` … `features.7.N`, `features.8`, `avgpool`, `flatten`, `classifier.0`, `classifier.1`.
@@ -153,7 +137,7 @@ pub(crate) fn stages(
             let (stride, outputs) = (if index == 0 { first_stride } else { 1 }, width(channels));
             let skipped = StochasticDepth::growing(deepest, stages.len() - 1, total);
             let shape = (expansion, kernel, stride);
-            let block = Block::new(&(scope / &name), (inputs, outputs), shape, skipped)?;
+            let block = block(&(scope / &name), (inputs, outputs), shape, skipped)?;
             stages.push(Stage::layer(name, block));
             inputs = outputs;
         }

@@ -9,7 +9,7 @@ use tch::{TchError, Tensor};
 
 use crate::layers::{
     Activation, BatchNorm, BatchNormConfig, Conv, ConvConfig, ConvNorm, Flatten, GlobalAveragePool, Init, Layer,
-    Linear, LinearConfig, Padding, Pass, RunningVariance, Sequence,
+    Linear, LinearConfig, Padding, Pass, RunningVariance, Sequence, Summand,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -43,6 +43,18 @@ pub(crate) struct Separable {
 }
 
 impl Separable {
+    /// With an activation of the norm's output.
+    pub(crate) fn with_activation(mut self, activation: Activation) -> Self {
+        self.pointwise = self.pointwise.with_activation(activation);
+        self
+    }
+
+    /// activation(separable(x) + summand).
+    pub(crate) fn forward_plus(&self, x: &Tensor, summand: Summand<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.pointwise
+            .forward_plus(&self.depthwise.forward(x, pass)?, summand, pass)
+    }
+
     /// The convolutions and the norm, as stages of their own.
     pub(crate) fn into_parts(self) -> (Sequence, BatchNorm) {
         let (pointwise, norm) = self.pointwise.into_parts();

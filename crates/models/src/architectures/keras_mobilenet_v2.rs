@@ -5,11 +5,11 @@
 //! `keras.applications.MobileNetV2` at width 1: what differs from torchvision's is the padding at stride 2, the norms'
 //! epsilon and momentum, and that there is no dropout.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use super::keras::{Layers, norm};
 use crate::architecture::Settings;
-use crate::layers::{Activation, ConvConfig, ConvNorm, Layer, Padding, Pass};
+use crate::layers::{Activation, ConvConfig, Padding, Residual, Sequence, Shortcut};
 use crate::scope::Scope;
 use crate::stage::Stage;
 
@@ -26,23 +26,6 @@ const GROUPS: [(i64, i64, usize); 7] = [
 
 /// How many times wider a block is inside; the first one is not.
 const EXPANSION: i64 = 6;
-
-/// Widen by 1×1, filter each channel, narrow by 1×1 without activation.
-#[derive(Debug)]
-struct Block {
-    convs: Vec<ConvNorm<2>>,
-    shortcut: bool,
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = self
-            .convs
-            .iter()
-            .try_fold(x.shallow_clone(), |x, conv| conv.forward(&x, pass))?;
-        if self.shortcut { y.f_add_(x) } else { Ok(y) }
-    }
-}
 
 /// `Conv1`, `bn_Conv1`, `Conv1_relu`; `expanded_conv_project_BN`, `block_1_project_BN`, `block_2_add` … and so on to
 /// `block_16_project_BN`; `Conv_1`, `Conv_1_bn`, `out_relu`, `global_average_pooling2d`, `predictions`.
@@ -68,21 +51,24 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
             let conv = format!("{prefix}_{layer}");
             layers.conv_norm(&conv, &format!("{conv}_BN"), config)
         };
-        let mut convs = Vec::new();
+        let mut branch = Sequence::default();
         let mut width = inputs;
         if index > 0 {
             width *= EXPANSION;
-            convs.push(conv("expand", ConvConfig::new(inputs, width, 1))?.with_activation(Activation::Relu6));
+            branch = branch.with(conv("expand", ConvConfig::new(inputs, width, 1))?.with_activation(Activation::Relu6));
         }
         let depthwise = ConvConfig::new(width, width, 3)
             .with_groups(width)
             .with_stride(stride)
             .with_padding(Padding::Same);
-        convs.push(conv("depthwise", depthwise)?.with_activation(Activation::Relu6));
-        convs.push(conv("project", ConvConfig::new(width, outputs, 1))?);
-        let shortcut = stride == 1 && inputs == outputs;
-        let end = if shortcut { "add" } else { "project_BN" };
-        layers.stage(format!("{prefix}_{end}"), Block { convs, shortcut });
+        branch = branch.with(conv("depthwise", depthwise)?.with_activation(Activation::Relu6));
+        let last = conv("project", ConvConfig::new(width, outputs, 1))?;
+        let (shortcut, end) = match stride == 1 && inputs == outputs {
+            true => (Shortcut::Identity, "add"),
+            false => (Shortcut::None, "project_BN"),
+        };
+        // Widen by 1×1, filter each channel, narrow by 1×1 without activation.
+        layers.stage(format!("{prefix}_{end}"), Residual::new(branch, last, shortcut));
         inputs = outputs;
     }
     layers.conv_stages(

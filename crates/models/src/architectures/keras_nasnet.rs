@@ -13,7 +13,8 @@ use tch::{TchError, Tensor};
 use super::keras::{Layers, Separable, norm};
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, AveragePool, BatchNorm, Conv, ConvConfig, ConvNorm, Fan, Init, Layer, MaxPool, Padding, Pass, pad_list,
+    Activation, AveragePool, BatchNorm, Conv, ConvConfig, ConvNorm, Fan, Init, Layer, MaxPool, Padding, Pass, Summand,
+    pad_list,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -40,14 +41,19 @@ impl NasNetConfig {
     }
 }
 
-/// Two separable convolutions with a ReLU between.
+/// Two separable convolutions, the first with a ReLU.
 #[derive(Debug)]
 struct Twice(Separable, Separable);
 
+impl Twice {
+    fn forward_plus(&self, x: &Tensor, summand: Summand<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.1.forward_plus(&self.0.forward(x, pass)?, summand, pass)
+    }
+}
+
 impl Layer for Twice {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let y = Activation::Relu.forward_owned(self.0.forward(x, pass)?, pass)?;
-        self.1.forward(&y, pass)
+        self.1.forward(&self.0.forward(x, pass)?, pass)
     }
 }
 
@@ -121,14 +127,14 @@ impl Operations {
                 right2,
                 left5,
             } => {
-                let of = |operation: &Twice, x: &Tensor| operation.forward(x, pass);
+                let of = |operation: &Twice, x: &Tensor| operation.forward(x, pass).map(Summand::Owned);
                 let mean = mean_around(&previous, pass)?;
                 Ok(vec![
-                    of(left1, &active)?.f_add_(&of(right1, &active_previous)?)?,
-                    of(left2, &active_previous)?.f_add_(&of(right2, &active_previous)?)?,
+                    left1.forward_plus(&active, of(right1, &active_previous)?, pass)?,
+                    left2.forward_plus(&active_previous, of(right2, &active_previous)?, pass)?,
                     mean_around(&input, pass)?.f_add(&previous)?,
                     mean.f_add(&mean)?,
-                    of(left5, &active)?.f_add_(&input)?,
+                    left5.forward_plus(&active, Summand::Owned(input), pass)?,
                 ])
             }
             Self::Reduction {
@@ -138,18 +144,18 @@ impl Operations {
                 right3,
                 left4,
             } => {
-                let of = |operation: &Twice, x: &Tensor| operation.forward(x, pass);
+                let of = |operation: &Twice, x: &Tensor| operation.forward(x, pass).map(Summand::Owned);
                 // Zeros like any number: they may be the largest of a window, and count in its mean.
                 let size = input.size();
                 let around = Padding::<2>::Same.around(&size[2..], [3; 2], [2; 2], [1; 2]);
                 let padded = input.f_constant_pad_nd(pad_list(around))?;
                 let largest = MaxPool::<2>::new(3, 2).forward(&padded, pass)?;
                 let mean = AveragePool::<2>::new(3, 2).forward(&padded, pass)?;
-                let first = of(left1, &active)?.f_add_(&of(right1, &active_previous)?)?;
-                let second = of(right2, &active_previous)?.f_add_(&largest)?;
-                let third = of(right3, &active_previous)?.f_add_(&mean)?;
+                let first = left1.forward_plus(&active, of(right1, &active_previous)?, pass)?;
+                let second = right2.forward_plus(&active_previous, Summand::Kept(&largest), pass)?;
+                let third = right3.forward_plus(&active_previous, Summand::Owned(mean), pass)?;
                 let fourth = mean_around(&first, pass)?.f_add(&second)?;
-                let fifth = of(left4, &first.f_relu()?)?.f_add_(&largest)?;
+                let fifth = left4.forward_plus(&first.f_relu()?, Summand::Owned(largest), pass)?;
                 Ok(vec![second, third, fourth, fifth])
             }
         }
@@ -253,7 +259,8 @@ fn twice(
         ];
         layers.separable(&names[0], &names[1], (inputs, outputs), kernel, stride)
     };
-    Ok(Twice(conv(1, inputs, stride)?, conv(2, outputs, 1)?))
+    let first = conv(1, inputs, stride)?.with_activation(Activation::Relu);
+    Ok(Twice(first, conv(2, outputs, 1)?))
 }
 
 /// A 1×1 convolution, initialised as by He et al.; Keras also draws again what lies beyond two standard deviations, and

@@ -8,7 +8,7 @@ use tch::{TchError, Tensor};
 
 use super::keras::{Layers, norm};
 use crate::architecture::Settings;
-use crate::layers::{Activation, BatchNorm, Conv, ConvConfig, ConvNorm, Init, Layer, MaxPool, Pass};
+use crate::layers::{Activation, BatchNorm, Conv, ConvConfig, ConvNorm, Epilogue, Init, Layer, MaxPool, Pass, Summand};
 use crate::scope::Scope;
 use crate::stage::Stage;
 
@@ -44,16 +44,30 @@ struct Block {
     shortcut: Shortcut,
 }
 
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+impl Block {
+    fn run(&self, x: &Tensor, identity: Summand<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
         let active = Activation::Relu.forward_owned(self.norm.forward(x, pass)?, pass)?;
         let y = self.conv2.forward(&self.conv1.forward(&active, pass)?, pass)?;
-        let mut y = self.conv3.forward(&y, pass)?;
-        match &self.shortcut {
-            Shortcut::Identity => y.f_add_(x),
-            Shortcut::Strided => y.f_add_(&x.f_slice(2, None, None, 2)?.f_slice(3, None, None, 2)?),
-            Shortcut::Conv(conv) => y.f_add_(&conv.forward(&active, pass)?),
-        }
+        let strided;
+        let summand = match &self.shortcut {
+            Shortcut::Identity => identity,
+            Shortcut::Strided => {
+                strided = x.f_slice(2, None, None, 2)?.f_slice(3, None, None, 2)?;
+                Summand::Kept(&strided)
+            }
+            Shortcut::Conv(conv) => Summand::Owned(conv.forward(&active, pass)?),
+        };
+        self.conv3.forward_with(&y, Epilogue::sum(summand), pass)
+    }
+}
+
+impl Layer for Block {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.run(x, Summand::Kept(x), pass)
+    }
+
+    fn forward_owned(&self, x: Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.run(&x, Summand::Owned(x.shallow_clone()), pass)
     }
 }
 

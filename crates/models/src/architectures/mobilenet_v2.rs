@@ -4,12 +4,12 @@
 //! [arXiv:1801.04381](https://arxiv.org/abs/1801.04381). Layout, variable names and initialisation are those of
 //! torchvision's `mobilenet_v2`.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, Pass,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Linear,
+    LinearConfig, Residual, Sequence, Shortcut,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -39,44 +39,34 @@ fn with_relu6(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, T
 }
 
 /// To more channels by 1×1, a depthwise 3×3, back to few channels by 1×1, and the input added where it fits.
-#[derive(Debug)]
-struct InvertedResidual {
-    convs: Vec<ConvNorm<2>>,
-    shortcut: bool,
-}
-
-impl InvertedResidual {
-    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, stride: i64, expansion: i64) -> Result<Self, TchError> {
-        let scope = scope / "conv";
-        let hidden = inputs * expansion;
-        let mut convs = Vec::new();
-        if expansion != 1 {
-            convs.push(with_relu6(&(&scope / 0), conv(inputs, hidden, 1))?);
-        }
-        let depthwise = conv(hidden, hidden, 3).with_stride(stride).with_groups(hidden);
-        convs.push(with_relu6(&(&scope / convs.len()), depthwise)?);
-        let index = convs.len();
-        convs.push(ConvNorm::new(
-            &(&scope / index),
-            conv(hidden, outputs, 1),
-            &(&scope / (index + 1)),
-            BatchNormConfig::default(),
-        )?);
-        Ok(Self {
-            convs,
-            shortcut: stride == 1 && inputs == outputs,
-        })
+fn inverted_residual(
+    scope: &Scope<'_>,
+    inputs: i64,
+    outputs: i64,
+    stride: i64,
+    expansion: i64,
+) -> Result<Residual<2>, TchError> {
+    let scope = scope / "conv";
+    let hidden = inputs * expansion;
+    let mut branch = Sequence::default();
+    let mut index = 0;
+    if expansion != 1 {
+        branch = branch.with(with_relu6(&(&scope / index), conv(inputs, hidden, 1))?);
+        index += 1;
     }
-}
-
-impl Layer for InvertedResidual {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = x.shallow_clone();
-        for conv in &self.convs {
-            y = conv.forward(&y, pass)?;
-        }
-        if self.shortcut { y.f_add_(x) } else { Ok(y) }
-    }
+    let depthwise = conv(hidden, hidden, 3).with_stride(stride).with_groups(hidden);
+    branch = branch.with(with_relu6(&(&scope / index), depthwise)?);
+    let last = ConvNorm::new(
+        &(&scope / (index + 1)),
+        conv(hidden, outputs, 1),
+        &(&scope / (index + 2)),
+        BatchNormConfig::default(),
+    )?;
+    let shortcut = match stride == 1 && inputs == outputs {
+        true => Shortcut::Identity,
+        false => Shortcut::None,
+    };
+    Ok(Residual::new(branch, last, shortcut))
 }
 
 /// `features.0` … `features.18`, `avgpool`, `flatten`, `classifier.0`, `classifier.1`.
@@ -89,7 +79,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
         for index in 0..depth {
             let name = name(stages.len());
             let stride = if index == 0 { first_stride } else { 1 };
-            let block = InvertedResidual::new(&(scope / &name), inputs, outputs, stride, expansion)?;
+            let block = inverted_residual(&(scope / &name), inputs, outputs, stride, expansion)?;
             stages.push(Stage::layer(name, block));
             inputs = outputs;
         }

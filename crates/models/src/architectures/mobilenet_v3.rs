@@ -3,12 +3,12 @@
 //! Howard et al., "Searching for MobileNetV3", 2019, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244). Layout,
 //! variable names and initialisation are those of torchvision.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, Pass, Sequence, SqueezeExcitation,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Linear,
+    LinearConfig, Residual, Sequence, Shortcut, SqueezeExcitation,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -116,55 +116,42 @@ fn conv_norm(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, Tc
 
 /// To more channels by 1×1, a depthwise convolution, squeeze and excitation, back to few channels by 1×1, and the
 /// input added where it fits.
-struct Block {
-    branch: Sequence,
-    shortcut: bool,
-}
-
-impl Block {
-    fn new(scope: &Scope<'_>, inputs: i64, config: BlockConfig) -> Result<Self, TchError> {
-        let BlockConfig {
-            kernel,
-            hidden,
-            outputs,
-            excitation,
-            activation,
-            stride,
-        } = config;
-        let mut places = (0..).map(|index| scope / "block" / index);
-        let mut next = || places.next().unwrap_or_else(|| scope.clone());
-        let mut branch = Sequence::default();
-        if hidden != inputs {
-            let expand = ConvConfig::new(inputs, hidden, 1);
-            branch = branch.with(conv_norm(&next(), expand)?.with_activation(activation));
-        }
-        let depthwise = ConvConfig::new(hidden, hidden, kernel)
-            .with_stride(stride)
-            .with_groups(hidden);
-        branch = branch.with(conv_norm(&next(), depthwise)?.with_activation(activation));
-        if excitation {
-            branch = branch.with(SqueezeExcitation::new(
-                &next(),
-                (hidden, multiple_of_8((hidden / 4) as f64)),
-                INIT,
-                Init::Constant(0.0),
-                Activation::Relu,
-                Activation::HardSigmoid,
-            )?);
-        }
-        branch = branch.with(conv_norm(&next(), ConvConfig::new(hidden, outputs, 1))?);
-        Ok(Self {
-            branch,
-            shortcut: stride == 1 && inputs == outputs,
-        })
+fn block(scope: &Scope<'_>, inputs: i64, config: BlockConfig) -> Result<Residual<2>, TchError> {
+    let BlockConfig {
+        kernel,
+        hidden,
+        outputs,
+        excitation,
+        activation,
+        stride,
+    } = config;
+    let mut places = (0..).map(|index| scope / "block" / index);
+    let mut next = || places.next().unwrap_or_else(|| scope.clone());
+    let mut branch = Sequence::default();
+    if hidden != inputs {
+        let expand = ConvConfig::new(inputs, hidden, 1);
+        branch = branch.with(conv_norm(&next(), expand)?.with_activation(activation));
     }
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = self.branch.forward(x, pass)?;
-        if self.shortcut { y.f_add_(x) } else { Ok(y) }
+    let depthwise = ConvConfig::new(hidden, hidden, kernel)
+        .with_stride(stride)
+        .with_groups(hidden);
+    branch = branch.with(conv_norm(&next(), depthwise)?.with_activation(activation));
+    if excitation {
+        branch = branch.with(SqueezeExcitation::new(
+            &next(),
+            (hidden, multiple_of_8((hidden / 4) as f64)),
+            INIT,
+            Init::Constant(0.0),
+            Activation::Relu,
+            Activation::HardSigmoid,
+        )?);
     }
+    let last = conv_norm(&next(), ConvConfig::new(hidden, outputs, 1))?;
+    let shortcut = match stride == 1 && inputs == outputs {
+        true => Shortcut::Identity,
+        false => Shortcut::None,
+    };
+    Ok(Residual::new(branch, last, shortcut))
 }
 
 /// `features.0` … `features.N`, `avgpool`, `flatten`, `classifier.0` … `classifier.3`.
@@ -181,10 +168,10 @@ pub(crate) fn stages(
     let stem = ConvConfig::new(settings.channels, 16, 3).with_stride(2);
     let mut stages = vec![with_hard_swish(&name(0), stem)?];
     let mut inputs = 16;
-    for &block in &config.blocks {
+    for &shape in &config.blocks {
         let name = name(stages.len());
-        stages.push(Stage::layer(&name, Block::new(&(scope / &name), inputs, block)?));
-        inputs = block.outputs;
+        stages.push(Stage::layer(&name, block(&(scope / &name), inputs, shape)?));
+        inputs = shape.outputs;
     }
     let last = 6 * inputs;
     stages.push(with_hard_swish(&name(stages.len()), ConvConfig::new(inputs, last, 1))?);

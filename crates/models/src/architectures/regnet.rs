@@ -3,12 +3,12 @@
 //! Radosavovic et al., "Designing Network Design Spaces", 2020, [arXiv:2003.13678](https://arxiv.org/abs/2003.13678).
 //! Layout, variable names and initialisation are those of torchvision's `regnet_y_400mf`.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, Pass, Sequence, SqueezeExcitation,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Linear, LinearConfig,
+    Residual, Sequence, Shortcut, SqueezeExcitation,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -43,49 +43,31 @@ fn conv_norm(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, Tc
 }
 
 /// ReLU(branch(x) + shortcut(x)): 1×1, grouped 3×3, squeeze and excitation, 1×1.
-struct Block {
-    branch: Sequence,
-    shortcut: Option<ConvNorm<2>>,
-}
-
-impl Block {
-    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, stride: i64, group_width: i64) -> Result<Self, TchError> {
-        let shortcut = if stride != 1 || inputs != outputs {
-            let config = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
-            Some(conv_norm(&(scope / "proj"), config)?)
-        } else {
-            None
-        };
-        let scope = scope / "f";
-        let grouped = ConvConfig::new(outputs, outputs, 3)
-            .with_stride(stride)
-            .with_groups(outputs / group_width);
-        let branch = Sequence::default()
-            .with(conv_norm(&(&scope / "a"), ConvConfig::new(inputs, outputs, 1))?.with_activation(Activation::Relu))
-            .with(conv_norm(&(&scope / "b"), grouped)?.with_activation(Activation::Relu))
-            .with(SqueezeExcitation::new(
-                &(&scope / "se"),
-                // A quarter, of the block's input.
-                (outputs, (inputs as f64 * 0.25).round_ties_even() as i64),
-                INIT,
-                Init::TorchDefault,
-                Activation::Relu,
-                Activation::Sigmoid,
-            )?)
-            .with(conv_norm(&(&scope / "c"), ConvConfig::new(outputs, outputs, 1))?);
-        Ok(Self { branch, shortcut })
-    }
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = self.branch.forward(x, pass)?;
-        let sum = match &self.shortcut {
-            Some(shortcut) => y.f_add_(&shortcut.forward(x, pass)?)?,
-            None => y.f_add_(x)?,
-        };
-        Activation::Relu.forward_owned(sum, pass)
-    }
+fn block(scope: &Scope<'_>, inputs: i64, outputs: i64, stride: i64, group_width: i64) -> Result<Residual<2>, TchError> {
+    let shortcut = if stride != 1 || inputs != outputs {
+        let config = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
+        Shortcut::Conv(conv_norm(&(scope / "proj"), config)?)
+    } else {
+        Shortcut::Identity
+    };
+    let scope = scope / "f";
+    let grouped = ConvConfig::new(outputs, outputs, 3)
+        .with_stride(stride)
+        .with_groups(outputs / group_width);
+    let branch = Sequence::default()
+        .with(conv_norm(&(&scope / "a"), ConvConfig::new(inputs, outputs, 1))?.with_activation(Activation::Relu))
+        .with(conv_norm(&(&scope / "b"), grouped)?.with_activation(Activation::Relu))
+        .with(SqueezeExcitation::new(
+            &(&scope / "se"),
+            // A quarter, of the block's input.
+            (outputs, (inputs as f64 * 0.25).round_ties_even() as i64),
+            INIT,
+            Init::TorchDefault,
+            Activation::Relu,
+            Activation::Sigmoid,
+        )?);
+    let last = conv_norm(&(&scope / "c"), ConvConfig::new(outputs, outputs, 1))?.with_activation(Activation::Relu);
+    Ok(Residual::new(branch, last, shortcut))
 }
 
 /// `stem`, `trunk_output.block1.block1-0` … `trunk_output.block4.block4-N`, `avgpool`, `flatten`, `fc`.
@@ -98,7 +80,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &RegNetConf
         for index in 0..depth {
             let name = format!("trunk_output.block{group}.block{group}-{index}");
             let stride = if index == 0 { 2 } else { 1 };
-            let block = Block::new(&(scope / &name), inputs, width, stride, config.group_width)?;
+            let block = block(&(scope / &name), inputs, width, stride, config.group_width)?;
             stages.push(Stage::layer(name, block));
             inputs = width;
         }

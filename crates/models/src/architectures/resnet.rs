@@ -10,12 +10,12 @@
 //! Layout, variable names and initialisation are those of torchvision, whose stride lies in the 3×3 convolution of a
 //! bottleneck (He et al. have it in the first 1×1).
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, MaxPool, Pass,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Linear, LinearConfig,
+    MaxPool, Residual, Sequence, Shortcut,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -100,72 +100,50 @@ fn conv_norm(
     ConvNorm::new(&(scope / conv), config, &(scope / norm), BatchNormConfig::default())
 }
 
-/// ReLU(branch(x) + shortcut(x)).
-#[derive(Debug)]
-struct Block {
-    branch: Vec<ConvNorm<2>>,
-    shortcut: Option<ConvNorm<2>>,
-}
-
-impl Block {
-    fn new(
-        scope: &Scope<'_>,
-        config: &ResNetConfig,
-        inputs: i64,
-        channels: i64,
-        stride: i64,
-    ) -> Result<(Self, i64), TchError> {
-        let convs = match config.kind {
-            Kind::Basic => vec![
-                ConvConfig::new(inputs, channels, 3).with_stride(stride),
-                ConvConfig::new(channels, channels, 3),
-            ],
-            Kind::Bottleneck => {
-                let width = channels * config.width_per_group / 64 * config.groups;
+/// ReLU(branch(x) + shortcut(x)), and how many channels that has.
+fn block(
+    scope: &Scope<'_>,
+    config: &ResNetConfig,
+    inputs: i64,
+    channels: i64,
+    stride: i64,
+) -> Result<(Residual<2>, i64), TchError> {
+    let (before, last) = match config.kind {
+        Kind::Basic => (
+            vec![ConvConfig::new(inputs, channels, 3).with_stride(stride)],
+            ConvConfig::new(channels, channels, 3),
+        ),
+        Kind::Bottleneck => {
+            let width = channels * config.width_per_group / 64 * config.groups;
+            (
                 vec![
                     ConvConfig::new(inputs, width, 1),
                     ConvConfig::new(width, width, 3)
                         .with_stride(stride)
                         .with_groups(config.groups),
-                    ConvConfig::new(width, 4 * channels, 1),
-                ]
-            }
-        };
-        let outputs = convs[convs.len() - 1].outputs;
-        let shortcut = if stride != 1 || inputs != outputs {
-            let config = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
-            Some(conv_norm(&(scope / "downsample"), "0", "1", config)?)
-        } else {
-            None
-        };
-        let last = convs.len();
-        let branch = (1..)
-            .zip(convs)
-            .map(|(index, config)| {
-                let conv = conv_norm(scope, &format!("conv{index}"), format!("bn{index}"), config)?;
-                Ok(if index < last {
-                    conv.with_activation(Activation::Relu)
-                } else {
-                    conv
-                })
-            })
-            .collect::<Result<_, TchError>>()?;
-        Ok((Self { branch, shortcut }, outputs))
-    }
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = x.shallow_clone();
-        for conv in &self.branch {
-            y = conv.forward(&y, pass)?;
+                ],
+                ConvConfig::new(width, 4 * channels, 1),
+            )
         }
-        let sum = match &self.shortcut {
-            Some(shortcut) => y.f_add_(&shortcut.forward(x, pass)?)?,
-            None => y.f_add_(x)?,
-        };
-        Activation::Relu.forward_owned(sum, pass)
+    };
+    let outputs = last.outputs;
+    let shortcut = if stride != 1 || inputs != outputs {
+        let config = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
+        Shortcut::Conv(conv_norm(&(scope / "downsample"), "0", "1", config)?)
+    } else {
+        Shortcut::Identity
+    };
+    let with_relu = |index: usize, config| {
+        let conv = conv_norm(scope, &format!("conv{index}"), format!("bn{index}"), config)?;
+        Ok::<_, TchError>(conv.with_activation(Activation::Relu))
+    };
+    let mut branch = Sequence::default();
+    let mut index = 1;
+    for config in before {
+        branch = branch.with(with_relu(index, config)?);
+        index += 1;
     }
+    Ok((Residual::new(branch, with_relu(index, last)?, shortcut), outputs))
 }
 
 /// `conv1`, `bn1`, `relu`, `maxpool`, `layer1.0` … `layer4.N`, `avgpool`, `flatten`, `fc`.
@@ -183,7 +161,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &ResNetConf
         for index in 0..depth {
             let name = format!("layer{layer}.{index}");
             let stride = if layer > 1 && index == 0 { 2 } else { 1 };
-            let (block, outputs) = Block::new(&(scope / &name), config, inputs, channels, stride)?;
+            let (block, outputs) = block(&(scope / &name), config, inputs, channels, stride)?;
             stages.push(Stage::layer(name, block));
             inputs = outputs;
         }

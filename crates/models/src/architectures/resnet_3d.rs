@@ -6,12 +6,12 @@
 //! `resnet10`, `resnet18`, `resnet34` and `resnet50` with `spatial_dims=3` and their defaults: the first convolution at
 //! stride 1, shortcuts by a 1×1×1 convolution with a bias and a norm.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use crate::architecture::Settings;
 use crate::layers::{
-    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Layer, Linear,
-    LinearConfig, MaxPool, Pass, Sequence,
+    Activation, BatchNormConfig, ConvConfig, ConvNorm, Fan, Flatten, GlobalAveragePool, Init, Linear, LinearConfig,
+    MaxPool, Residual, Sequence, Shortcut,
 };
 use crate::scope::Scope;
 use crate::stage::Stage;
@@ -69,66 +69,42 @@ fn conv_norm(scope: &Scope<'_>, conv: &str, norm: &str, config: ConvConfig<3>) -
     ConvNorm::new(&(scope / conv), config, &(scope / norm), BatchNormConfig::default())
 }
 
-/// ReLU(branch(x) + shortcut(x)).
-#[derive(Debug)]
-struct Block {
-    branch: Vec<ConvNorm<3>>,
-    shortcut: Option<ConvNorm<3>>,
-}
-
-impl Block {
-    fn new(scope: &Scope<'_>, kind: Kind, inputs: i64, width: i64, stride: i64) -> Result<(Self, i64), TchError> {
-        let (outputs, convs) = match kind {
-            Kind::Basic => (
-                width,
-                vec![
-                    ConvConfig::new(inputs, width, 3).with_stride(stride),
-                    ConvConfig::new(width, width, 3),
-                ],
-            ),
-            Kind::Bottleneck => (
-                4 * width,
-                vec![
-                    ConvConfig::new(inputs, width, 1),
-                    ConvConfig::new(width, width, 3).with_stride(stride),
-                    ConvConfig::new(width, 4 * width, 1),
-                ],
-            ),
-        };
-        let last = convs.len();
-        let mut branch = Vec::with_capacity(last);
-        for (index, config) in (1..).zip(convs) {
-            let conv = conv_norm(scope, &format!("conv{index}"), &format!("bn{index}"), config)?;
-            branch.push(if index < last {
-                conv.with_activation(Activation::Relu)
-            } else {
-                conv
-            });
-        }
-        let shortcut = if stride != 1 || inputs != outputs {
-            let config = ConvConfig::new(inputs, outputs, 1)
-                .with_stride(stride)
-                .with_bias(Init::TorchDefault);
-            Some(conv_norm(&(scope / "downsample"), "0", "1", config)?)
-        } else {
-            None
-        };
-        Ok((Self { branch, shortcut }, outputs))
+/// ReLU(branch(x) + shortcut(x)), and how many channels that has.
+fn block(scope: &Scope<'_>, kind: Kind, inputs: i64, width: i64, stride: i64) -> Result<(Residual<3>, i64), TchError> {
+    let (before, last) = match kind {
+        Kind::Basic => (
+            vec![ConvConfig::new(inputs, width, 3).with_stride(stride)],
+            ConvConfig::new(width, width, 3),
+        ),
+        Kind::Bottleneck => (
+            vec![
+                ConvConfig::new(inputs, width, 1),
+                ConvConfig::new(width, width, 3).with_stride(stride),
+            ],
+            ConvConfig::new(width, 4 * width, 1),
+        ),
+    };
+    let outputs = last.outputs;
+    let with_relu = |index: usize, config| {
+        let conv = conv_norm(scope, &format!("conv{index}"), &format!("bn{index}"), config)?;
+        Ok::<_, TchError>(conv.with_activation(Activation::Relu))
+    };
+    let mut branch = Sequence::default();
+    let mut index = 1;
+    for config in before {
+        branch = branch.with(with_relu(index, config)?);
+        index += 1;
     }
-}
-
-impl Layer for Block {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = self
-            .branch
-            .iter()
-            .try_fold(x.shallow_clone(), |x, conv| conv.forward(&x, pass))?;
-        let sum = match &self.shortcut {
-            Some(shortcut) => y.f_add_(&shortcut.forward(x, pass)?)?,
-            None => y.f_add_(x)?,
-        };
-        Activation::Relu.forward_owned(sum, pass)
-    }
+    let last = with_relu(index, last)?;
+    let shortcut = if stride != 1 || inputs != outputs {
+        let config = ConvConfig::new(inputs, outputs, 1)
+            .with_stride(stride)
+            .with_bias(Init::TorchDefault);
+        Shortcut::Conv(conv_norm(&(scope / "downsample"), "0", "1", config)?)
+    } else {
+        Shortcut::Identity
+    };
+    Ok((Residual::new(branch, last, shortcut), outputs))
 }
 
 /// `conv1`, `bn1`, `act`, `maxpool`, `layer1.0` … `layer4.N`, `avgpool`, `fc`.
@@ -146,7 +122,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &ResNet3dCo
         for index in 0..depth {
             let name = format!("layer{layer}.{index}");
             let stride = if layer > 1 && index == 0 { 2 } else { 1 };
-            let (block, outputs) = Block::new(&(scope / &name), config.kind, inputs, width, stride)?;
+            let (block, outputs) = block(&(scope / &name), config.kind, inputs, width, stride)?;
             stages.push(Stage::layer(name, block));
             inputs = outputs;
         }

@@ -71,10 +71,10 @@ impl Fire {
 
 impl Layer for Fire {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let relu = |x| Activation::Relu.forward_owned(x, pass);
-        let squeezed = relu(self.squeeze.forward(x, pass)?)?;
-        let narrow = relu(self.expand1x1.forward(&squeezed, pass)?)?;
-        let wide = relu(self.expand3x3.forward(&squeezed, pass)?)?;
+        let with_relu = |conv: &Conv2d, x: &Tensor| conv.forward_activated(x, Activation::Relu, pass);
+        let squeezed = with_relu(&self.squeeze, x)?;
+        let narrow = with_relu(&self.expand1x1, &squeezed)?;
+        let wide = with_relu(&self.expand3x3, &squeezed)?;
         Tensor::f_cat(&[narrow, wide], 1)
     }
 }

@@ -21,6 +21,21 @@ pub(crate) enum Activation {
     Gelu,
 }
 
+impl Activation {
+    /// Of `x` in its own memory.
+    pub(crate) fn apply_(self, mut x: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Relu => x.f_relu_(),
+            Self::Relu6 => x.f_relu6_(),
+            Self::Silu => x.f_silu_(),
+            Self::HardSwish => x.f_hardswish_(),
+            Self::HardSigmoid => x.f_hardsigmoid_(),
+            Self::Sigmoid => x.f_sigmoid_(),
+            Self::Gelu => x.f_gelu_("none"),
+        }
+    }
+}
+
 impl Layer for Activation {
     fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
         match self {
@@ -35,15 +50,11 @@ impl Layer for Activation {
     }
 
     // Only what autograd can undo from the output, or with a copy of its own.
-    fn forward_owned(&self, mut x: Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
-        match self {
-            Self::Relu => x.f_relu_(),
-            Self::Relu6 => x.f_relu6_(),
-            Self::Silu => x.f_silu_(),
-            Self::HardSwish => x.f_hardswish_(),
-            Self::HardSigmoid => x.f_hardsigmoid_(),
-            Self::Sigmoid => x.f_sigmoid_(),
-            Self::Gelu => x.f_gelu_("none"),
-        }
+    fn forward_owned(&self, x: Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+        self.apply_(x)
+    }
+
+    fn as_activation(&self) -> Option<Activation> {
+        Some(*self)
     }
 }

@@ -89,6 +89,9 @@ pub(crate) enum BatchNorm {
 }
 
 impl BatchNorm {
+    /// The variables that no optimiser changes.
+    pub(crate) const BUFFERS: [&'static str; 2] = ["running_mean", "running_var"];
+
     pub(crate) fn new(scope: &Scope<'_>, channels: i64, config: BatchNormConfig) -> Result<Self, TchError> {
         let scope = scope.in_full_precision();
         let shape = [channels];
@@ -150,6 +153,10 @@ impl Layer for BatchNorm {
             .f_mul_scalar_(1.0 - config.momentum)?
             .f_add_(&new)?;
         Ok(y)
+    }
+
+    fn is_identity(&self) -> bool {
+        matches!(self, Self::Folded)
     }
 }
 

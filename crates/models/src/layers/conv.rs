@@ -1,6 +1,9 @@
-use tch::{TchError, Tensor};
+use std::cell::RefCell;
 
-use super::{Init, Layer, Pass, in_kind_of};
+use tch::{Device, TchError, Tensor};
+
+use super::{Activation, Epilogue, Init, Layer, Pass, in_kind_of};
+use crate::onednn::{Geometry, OneDnn};
 use crate::scope::Scope;
 
 /// What lies around the input.
@@ -120,6 +123,52 @@ pub(crate) struct Conv<const D: usize> {
     weight: Tensor,
     bias: Option<Tensor>,
     config: ConvConfig<D>,
+    packed: Option<Packed>,
+}
+
+/// A second copy of a weight, as oneDNN wants it for the inputs that were seen last.
+#[derive(Debug)]
+struct Packed {
+    onednn: &'static OneDnn,
+    weight: RefCell<Option<PackedFor>>,
+}
+
+#[derive(Debug)]
+struct PackedFor {
+    input: Vec<i64>,
+    weight: Tensor,
+}
+
+impl Packed {
+    /// For inputs of this size. Where sizes alternate, each change costs about what a weight that is not packed costs at
+    /// each pass.
+    fn weight<const D: usize>(&self, plain: &Tensor, geometry: Geometry<D>, input: &[i64]) -> Result<Tensor, TchError> {
+        let mut kept = self.weight.borrow_mut();
+        match &*kept {
+            Some(packed) if packed.input == input => Ok(packed.weight.shallow_clone()),
+            _ => {
+                // The one before goes first: there are never two.
+                *kept = None;
+                let weight = self.onednn.pack(plain, geometry, input)?;
+                let packed = PackedFor {
+                    input: input.to_vec(),
+                    weight: weight.shallow_clone(),
+                };
+                *kept = Some(packed);
+                Ok(weight)
+            }
+        }
+    }
+}
+
+/// `x` without a graph, if what is computed from it now gets none.
+fn without_graph(x: &Tensor) -> Result<Option<Tensor>, TchError> {
+    if !x.requires_grad() {
+        return Ok(Some(x.shallow_clone()));
+    }
+    // Where gradients are switched off, what comes from a tensor that asks for them does not.
+    let alias = x.f_alias()?;
+    Ok((!alias.requires_grad()).then_some(alias))
 }
 
 /// Over images.
@@ -133,21 +182,28 @@ impl<const D: usize> Conv<D> {
             .bias
             .map(|init| scope.trainable("bias", &shape[..1], init.for_weight(&shape)))
             .transpose()?;
-        Ok(Self { weight, bias, config })
+        Ok(Self::of(scope, weight, bias, config))
     }
 
     /// With a weight and a bias that are there already.
-    pub(crate) fn of(weight: Tensor, bias: Tensor, config: ConvConfig<D>) -> Self {
+    pub(crate) fn of(scope: &Scope<'_>, weight: Tensor, bias: Option<Tensor>, config: ConvConfig<D>) -> Self {
+        // Over volumes of one channel a group, libtorch 2.11's operators go wrong: in bf16, where an extent is 1, they take
+        // single channels for another layout and read past the end.
+        let safe = D < 3 || config.inputs > config.groups;
+        let packed = scope.packs().filter(|_| safe).map(|onednn| Packed {
+            onednn,
+            weight: RefCell::new(None),
+        });
         Self {
             weight,
-            bias: Some(bias),
+            bias,
             config,
+            packed,
         }
     }
-}
 
-impl<const D: usize> Layer for Conv<D> {
-    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+    /// With what follows, in one pass over the output where the weight is packed and no graph is wanted.
+    pub(crate) fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
         let ConvConfig {
             inputs,
             kernel,
@@ -169,10 +225,75 @@ impl<const D: usize> Layer for Conv<D> {
             true => (x.shallow_clone(), around.map(|(before, _)| before)),
             false => (x.f_constant_pad_nd(pad_list(around))?, [0; D]),
         };
+        let each = inputs / groups * kernel.iter().product::<i64>();
+        let geometry = Geometry {
+            padding,
+            stride,
+            dilation,
+            groups,
+        };
+        if let Some((packed, x)) = self.packed_for(&x, geometry, &epilogue)? {
+            let weight = packed.weight(&self.weight, geometry, &x.size())?;
+            let (bias, activation) = (self.bias.as_ref(), epilogue.activation);
+            let y = match epilogue.summand {
+                None => packed.onednn.convolve(&x, &weight, bias, geometry, activation)?,
+                Some(summand) => {
+                    let sum = summand.into_owned()?;
+                    packed
+                        .onednn
+                        .convolve_onto(sum, &x, &weight, bias, geometry, activation)?
+                }
+            };
+            pass.count_packed(&y, each);
+            return Ok(y);
+        }
         let weight = in_kind_of(&x, &self.weight)?;
         let bias = self.bias.as_ref().map(|bias| in_kind_of(&x, bias)).transpose()?;
         let y = x.f_convolution(&weight, bias.as_ref(), stride, padding, dilation, false, [0; D], groups)?;
-        pass.count(&y, inputs / groups * kernel.iter().product::<i64>());
-        Ok(y)
+        pass.count(&y, each);
+        epilogue.apply(y, pass)
+    }
+
+    /// The packed weight and `x` without a graph, if they can be used. What is no input for this convolution is left to
+    /// the plain one, whose errors say more.
+    fn packed_for(
+        &self,
+        x: &Tensor,
+        geometry: Geometry<D>,
+        epilogue: &Epilogue<'_>,
+    ) -> Result<Option<(&Packed, Tensor)>, TchError> {
+        let Some(packed) = &self.packed else {
+            return Ok(None);
+        };
+        let size = x.size();
+        let fits = size[1] == self.config.inputs
+            && x.numel() > 0
+            && (0..D).all(|axis| {
+                let reach = geometry.dilation[axis] * (self.config.kernel[axis] - 1) + 1;
+                size[axis + 2] + 2 * geometry.padding[axis] >= reach
+            });
+        if !fits || x.device() != Device::Cpu || x.f_kind()? != self.weight.f_kind()? {
+            return Ok(None);
+        }
+        if let Some(summand) = &epilogue.summand
+            && without_graph(summand.tensor())?.is_none()
+        {
+            return Ok(None);
+        }
+        Ok(without_graph(x)?.map(|x| (packed, x)))
+    }
+}
+
+impl<const D: usize> Layer for Conv<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.forward_with(x, Epilogue::default(), pass)
+    }
+
+    fn takes_activation(&self) -> bool {
+        true
+    }
+
+    fn forward_activated(&self, x: &Tensor, activation: Activation, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.forward_with(x, Epilogue::activation(activation), pass)
     }
 }

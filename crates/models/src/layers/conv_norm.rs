@@ -1,6 +1,6 @@
 use tch::{Kind, TchError, Tensor};
 
-use super::{Activation, BatchNorm, BatchNormConfig, Conv, ConvConfig, Layer, Pass};
+use super::{Activation, BatchNorm, BatchNormConfig, Conv, ConvConfig, Epilogue, Layer, Pass, Summand};
 use crate::scope::Scope;
 
 /// A convolution, the batch norm of its output, and an activation if any.
@@ -48,6 +48,28 @@ impl<const D: usize> ConvNorm<D> {
         self
     }
 
+    pub(crate) fn activation(&self) -> Option<Activation> {
+        self.activation
+    }
+
+    /// norm(conv(x)), without the activation.
+    pub(crate) fn normalised(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        self.forward_with(x, Epilogue::default(), pass)
+    }
+
+    /// activation(norm(conv(x)) + summand).
+    pub(crate) fn forward_plus(&self, x: &Tensor, summand: Summand<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let (summand, activation) = (Some(summand), self.activation);
+        self.forward_with(x, Epilogue { summand, activation }, pass)
+    }
+
+    fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        match &self.norm {
+            BatchNorm::Folded => self.conv.forward_with(x, epilogue, pass),
+            norm => epilogue.apply(norm.forward(&self.conv.forward(x, pass)?, pass)?, pass),
+        }
+    }
+
     /// The convolution and the norm, as stages of their own.
     pub(crate) fn into_parts(self) -> (Conv<D>, BatchNorm) {
         (self.conv, self.norm)
@@ -72,19 +94,16 @@ fn fold<const D: usize>(
         None => shift,
     };
     Ok(Conv::of(
+        conv_scope,
         conv_scope.prepared("weight", &weight)?,
-        conv_scope.prepared("bias", &bias)?,
+        Some(conv_scope.prepared("bias", &bias)?),
         config,
     ))
 }
 
 impl<const D: usize> Layer for ConvNorm<D> {
-    // The norm keeps nothing of its output, nor does the convolution, so the activation may take its place.
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let y = self.norm.forward(&self.conv.forward(x, pass)?, pass)?;
-        match self.activation {
-            Some(activation) => activation.forward_owned(y, pass),
-            None => Ok(y),
-        }
+        let (summand, activation) = (None, self.activation);
+        self.forward_with(x, Epilogue { summand, activation }, pass)
     }
 }

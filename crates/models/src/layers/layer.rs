@@ -2,27 +2,34 @@ use std::cell::Cell;
 
 use tch::{TchError, Tensor};
 
+use super::Activation;
+
+/// Multiplications, each with an addition.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) multiply_adds: Cell<u64>,
+    /// Those of them that were done with packed weights.
+    pub(crate) packed: Cell<u64>,
+}
+
 /// One run through a network: training or not, and whether work is counted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pass<'a> {
     train: bool,
-    multiply_adds: Option<&'a Cell<u64>>,
+    work: Option<&'a Work>,
 }
 
 impl<'a> Pass<'a> {
     /// Training if `train`: dropout drops, batch norms use the batch's statistics and keep running ones.
     pub(crate) fn new(train: bool) -> Self {
-        Self {
-            train,
-            multiply_adds: None,
-        }
+        Self { train, work: None }
     }
 
-    /// An evaluation that adds its multiplications to `count`.
-    pub(crate) fn counting(count: &'a Cell<u64>) -> Self {
+    /// An evaluation that adds its multiplications to `work`.
+    pub(crate) fn counting(work: &'a Work) -> Self {
         Self {
             train: false,
-            multiply_adds: Some(count),
+            work: Some(work),
         }
     }
 
@@ -32,8 +39,17 @@ impl<'a> Pass<'a> {
 
     /// Notes that each number of `output` took `each` multiplications.
     pub(crate) fn count(self, output: &Tensor, each: i64) {
-        if let Some(count) = self.multiply_adds {
-            count.set(count.get() + output.numel() as u64 * each as u64);
+        if let Some(work) = self.work {
+            let count = output.numel() as u64 * each as u64;
+            work.multiply_adds.set(work.multiply_adds.get() + count);
+        }
+    }
+
+    /// As [`Pass::count`], with packed weights.
+    pub(crate) fn count_packed(self, output: &Tensor, each: i64) {
+        self.count(output, each);
+        if let Some(work) = self.work {
+            work.packed.set(work.packed.get() + output.numel() as u64 * each as u64);
         }
     }
 }
@@ -46,5 +62,25 @@ pub(crate) trait Layer: Send {
     /// The output for an `x` that nobody needs any more: computed in its memory where that saves a pass over it.
     fn forward_owned(&self, x: Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
         self.forward(&x, pass)
+    }
+
+    /// Whether [`Layer::forward_activated`] takes one pass over the output.
+    fn takes_activation(&self) -> bool {
+        false
+    }
+
+    /// The activation of the output.
+    fn forward_activated(&self, x: &Tensor, activation: Activation, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        activation.forward(&self.forward(x, pass)?, pass)
+    }
+
+    /// The activation that this layer is, if it is one.
+    fn as_activation(&self) -> Option<Activation> {
+        None
+    }
+
+    /// Whether the layer hands on its input.
+    fn is_identity(&self) -> bool {
+        false
     }
 }

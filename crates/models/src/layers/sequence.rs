@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::{Layer, Pass};
+use super::{Activation, Layer, Pass};
 
 /// Layers one after the other.
 #[derive(Default)]
@@ -24,5 +24,19 @@ impl Layer for Sequence {
         self.0
             .iter()
             .try_fold(x.shallow_clone(), |x, layer| layer.forward(&x, pass))
+    }
+
+    fn takes_activation(&self) -> bool {
+        self.0.last().is_some_and(|last| last.takes_activation())
+    }
+
+    fn forward_activated(&self, x: &Tensor, activation: Activation, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        let Some((last, before)) = self.0.split_last() else {
+            return activation.forward(x, pass);
+        };
+        let x = before
+            .iter()
+            .try_fold(x.shallow_clone(), |x, layer| layer.forward(&x, pass))?;
+        last.forward_activated(&x, activation, pass)
     }
 }

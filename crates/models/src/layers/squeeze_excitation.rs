@@ -41,8 +41,8 @@ impl SqueezeExcitation {
 impl Layer for SqueezeExcitation {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
         let means = GlobalAveragePool.forward(x, pass)?;
-        let squeezed = self.activation.forward_owned(self.fc1.forward(&means, pass)?, pass)?;
-        let gate = self.gate.forward_owned(self.fc2.forward(&squeezed, pass)?, pass)?;
+        let squeezed = self.fc1.forward_activated(&means, self.activation, pass)?;
+        let gate = self.fc2.forward_activated(&squeezed, self.gate, pass)?;
         x.f_mul(&gate)
     }
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{self, BufRead as _, Write as _};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use ndarray::{Array2, Array3};
+use rayon::prelude::*;
 use seg_metrics::{
     Confusion, Connectivity, Direction, EmptyMasks, HausdorffPercentile, SurfaceDice, SurfaceDistances, components,
     distance_transform,
@@ -42,11 +44,20 @@ fn main() -> Result<()> {
 }
 
 /// The same masks as in `metrics.py`.
-fn ellipsoid(centre: [f64; 3], half: [f64; 3]) -> Array3<bool> {
-    Array3::from_shape_fn((155, 240, 240), |(z, y, x)| {
+fn ellipsoid(shape: [usize; 3], centre: [f64; 3], half: [f64; 3]) -> Array3<bool> {
+    Array3::from_shape_fn(shape, |(z, y, x)| {
         let way = |at: usize, axis: usize| ((at as f64 - centre[axis]) / half[axis]).powi(2);
         way(z, 0) + way(y, 1) + way(x, 2) <= 1.0
     })
+}
+
+/// Two ellipsoids in a cube, of the same shares of it whatever its side.
+fn cube(side: usize) -> (Array3<bool>, Array3<bool>) {
+    let of = |shares: [f64; 3]| shares.map(|share| share * side as f64);
+    (
+        ellipsoid([side; 3], of([0.5; 3]), of([0.3, 0.35, 0.25])),
+        ellipsoid([side; 3], of([0.53, 0.53, 0.47]), of([0.28, 0.3, 0.3])),
+    )
 }
 
 fn disk(centre: [f64; 2], radius: f64) -> Array2<bool> {
@@ -56,36 +67,31 @@ fn disk(centre: [f64; 2], radius: f64) -> Array2<bool> {
 }
 
 fn cases() -> BTreeMap<&'static str, Case> {
+    let shape = [155, 240, 240];
     let (prediction, truth): (&'static Array3<bool>, &'static Array3<bool>) = (
-        Box::leak(Box::new(ellipsoid([77.0, 120.0, 120.0], [30.0, 45.0, 40.0]))),
-        Box::leak(Box::new(ellipsoid([82.0, 128.0, 112.0], [32.0, 40.0, 45.0]))),
+        Box::leak(Box::new(ellipsoid(shape, [77.0, 120.0, 120.0], [30.0, 45.0, 40.0]))),
+        Box::leak(Box::new(ellipsoid(shape, [82.0, 128.0, 112.0], [32.0, 40.0, 45.0]))),
     );
     let flat = (disk([250.0, 250.0], 100.0), disk([265.0, 270.0], 110.0));
     let empty = EmptyMasks::default();
     let mut cases: BTreeMap<&'static str, Case> = BTreeMap::new();
-    cases.insert(
-        "surface",
-        Box::new(move || {
-            let distances = SurfaceDistances::new(prediction.view(), truth.view(), &SPACING, Connectivity::Faces)?;
-            black_box(distances.hausdorff(empty)?);
-            for definition in [
-                HausdorffPercentile::Pooled,
-                HausdorffPercentile::MaxOfDirected,
-                HausdorffPercentile::SurfaceElements,
-            ] {
-                black_box(distances.hausdorff_percentile(95.0, definition, empty)?);
-            }
-            for direction in [Direction::PredictionToTruth, Direction::TruthToPrediction] {
-                black_box(distances.mean_directed(direction, empty)?);
-                black_box(distances.mean_by_area(direction, empty)?);
-            }
-            black_box((distances.assd(empty)?, distances.masd(empty)?));
-            for counts in [SurfaceDice::BoundaryVoxels, SurfaceDice::SurfaceElements] {
-                black_box(distances.surface_dice(2.0, counts, empty)?);
-            }
-            Ok(())
-        }),
-    );
+    cases.insert("surface", Box::new(move || all_surface_measures(prediction, truth)));
+    for (side, surface, transform) in [
+        (128, "surface-128", "transform-128"),
+        (256, "surface-256", "transform-256"),
+        (512, "surface-512", "transform-512"),
+    ] {
+        // Made when first asked for, by the round that warms up.
+        let masks: &'static LazyLock<_, _> = Box::leak(Box::new(LazyLock::new(move || cube(side))));
+        cases.insert(surface, Box::new(|| all_surface_measures(&masks.0, &masks.1)));
+        cases.insert(
+            transform,
+            Box::new(|| {
+                black_box(distance_transform(masks.1.view(), &SPACING)?);
+                Ok(())
+            }),
+        );
+    }
     cases.insert(
         "flat",
         Box::new(move || {
@@ -107,7 +113,9 @@ fn cases() -> BTreeMap<&'static str, Case> {
         Box::new(move || {
             for mask in [prediction, truth] {
                 let mask = mask.as_slice().context("contiguous")?;
-                black_box(mask.iter().map(|&inside| u64::from(inside)).sum::<u64>());
+                let piece = mask.len().div_ceil(4 * rayon::current_num_threads());
+                let sum = |piece: &[bool]| piece.iter().map(|&inside| u64::from(inside)).sum::<u64>();
+                black_box(mask.par_chunks(piece).map(sum).sum::<u64>());
             }
             Ok(())
         }),
@@ -127,4 +135,26 @@ fn cases() -> BTreeMap<&'static str, Case> {
         }),
     );
     cases
+}
+
+fn all_surface_measures(prediction: &Array3<bool>, truth: &Array3<bool>) -> Result<()> {
+    let empty = EmptyMasks::default();
+    let distances = SurfaceDistances::new(prediction.view(), truth.view(), &SPACING, Connectivity::Faces)?;
+    black_box(distances.hausdorff(empty)?);
+    for definition in [
+        HausdorffPercentile::Pooled,
+        HausdorffPercentile::MaxOfDirected,
+        HausdorffPercentile::SurfaceElements,
+    ] {
+        black_box(distances.hausdorff_percentile(95.0, definition, empty)?);
+    }
+    for direction in [Direction::PredictionToTruth, Direction::TruthToPrediction] {
+        black_box(distances.mean_directed(direction, empty)?);
+        black_box(distances.mean_by_area(direction, empty)?);
+    }
+    black_box((distances.assd(empty)?, distances.masd(empty)?));
+    for counts in [SurfaceDice::BoundaryVoxels, SurfaceDice::SurfaceElements] {
+        black_box(distances.surface_dice(2.0, counts, empty)?);
+    }
+    Ok(())
 }

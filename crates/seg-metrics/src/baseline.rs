@@ -16,6 +16,9 @@ use crate::{Confusion, EmptyMasks, MetricError};
 /// # Shapes
 /// Any.
 ///
+/// # Cost
+/// One pass that writes.
+///
 /// ```
 /// use ndarray::array;
 /// use seg_metrics::{Confusion, EmptyMasks, everything};
@@ -44,6 +47,9 @@ pub fn everything<Sh: ShapeBuilder>(shape: Sh) -> Array<bool, Sh::Dim> {
 ///
 /// # Errors
 /// [`MetricError::Radius`] if the radius is not finite or negative.
+///
+/// # Cost
+/// One pass that writes.
 ///
 /// ```
 /// use ndarray::array;

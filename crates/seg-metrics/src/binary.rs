@@ -15,6 +15,9 @@ use crate::MetricError;
 /// # Errors
 /// [`MetricError::NotBinary`] with the first other value and its index.
 ///
+/// # Cost
+/// Two passes, one that checks and one that writes.
+///
 /// ```
 /// use ndarray::array;
 /// use seg_metrics::{MetricError, binary_mask};
@@ -46,6 +49,9 @@ where
 ///
 /// # Shapes
 /// Any; the mask has the image's shape.
+///
+/// # Cost
+/// One pass.
 ///
 /// ```
 /// use ndarray::array;

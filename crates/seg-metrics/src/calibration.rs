@@ -46,6 +46,8 @@ pub struct CalibrationBin {
     pub frequency: f64,
 }
 
+const MOST_BINS: usize = 1_000_000;
+
 impl Calibration {
     /// Sorts the pixels of a map into bins.
     ///
@@ -53,7 +55,7 @@ impl Calibration {
     /// Any, the same for both.
     ///
     /// # Errors
-    /// [`MetricError::Bins`] without bins; [`MetricError::PairShape`], [`MetricError::HeatmapValue`] (both
+    /// [`MetricError::Bins`] without bins or with more than a million; [`MetricError::PairShape`], [`MetricError::HeatmapValue`] (both
     /// for pair 0); [`MetricError::Missing`] without pixels.
     ///
     /// # Cost
@@ -61,17 +63,17 @@ impl Calibration {
     ///
     /// ```
     /// # use ndarray::array;
-    /// # use seg_metrics::{Calibration, MetricError};
+    /// # use seg_metrics::Calibration;
     /// let error = Calibration::new(array![0.5_f32].view(), array![true].view(), 0).unwrap_err();
-    /// assert_eq!(error, MetricError::Bins);
+    /// assert_eq!(error.to_string(), "the number of bins is 0; expected 1 to 1000000");
     /// ```
     pub fn new<D: Dimension>(
         probability: ArrayView<'_, f32, D>,
         mask: ArrayView<'_, bool, D>,
         bins: usize,
     ) -> Result<Self, MetricError> {
-        if bins == 0 {
-            return Err(MetricError::Bins);
+        if !(1..=MOST_BINS).contains(&bins) {
+            return Err(MetricError::Bins { bins, most: MOST_BINS });
         }
         check_heatmap(&probability, &mask)?;
         if mask.is_empty() {
@@ -104,22 +106,22 @@ impl Calibration {
         &self.bins
     }
 
-    /// The expected calibration error.
+    /// The expected calibration error, `Σ wᵢ·│confᵢ − freqᵢ│`.
     pub fn expected(&self) -> f64 {
         self.gaps().map(|(weight, gap)| weight * gap).sum()
     }
 
-    /// The root mean square calibration error.
+    /// The root mean square calibration error, `√(Σ wᵢ·(confᵢ − freqᵢ)²)`.
     pub fn root_mean_square(&self) -> f64 {
         self.gaps().map(|(weight, gap)| weight * gap * gap).sum::<f64>().sqrt()
     }
 
-    /// The maximum calibration error.
+    /// The maximum calibration error, `max │confᵢ − freqᵢ│`.
     pub fn maximum(&self) -> f64 {
         self.gaps().map(|(_, gap)| gap).fold(0.0, f64::max)
     }
 
-    /// The Brier score. Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950,
+    /// The Brier score, `mean (p − t)²`. Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950,
     /// [10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2](https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2).
     pub fn brier(&self) -> f64 {
         self.squares / self.pixels as f64

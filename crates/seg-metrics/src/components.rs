@@ -39,7 +39,7 @@ impl<D: Dimension> Components<D> {
 /// Any number of axes; the labels have the mask's shape.
 ///
 /// # Errors
-/// [`MetricError::Components`] if there are more than `u32` can number.
+/// [`MetricError::Components`] if the mask has more runs of voxels along its last axis than `u32` can number.
 ///
 /// # Cost
 /// One pass that finds the runs of voxels along the last axis and joins each with those it touches in earlier
@@ -136,7 +136,13 @@ fn find_runs(voxels: &[bool], runs: &mut Vec<Run>) -> Result<(), MetricError> {
         let from = at + skip;
         let length = voxels[from..].iter().position(|&inside| !inside);
         let to = length.map_or(voxels.len(), |length| from + length);
-        let parent = u32::try_from(runs.len()).map_err(|_| MetricError::Components { most: u32::MAX })?;
+        let parent = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+        if parent == u32::MAX {
+            return Err(MetricError::Components {
+                runs: runs.len() + 1,
+                most: u32::MAX as usize,
+            });
+        }
         runs.push(Run { from, to, parent });
         at = to;
     }

@@ -126,11 +126,13 @@ pub enum MetricError {
         /// The smallest spacing.
         least: f64,
     },
-    /// More connected components than can be numbered.
-    #[error("the mask has more than {most} connected components")]
+    /// A mask of too many pieces for its connected components to be numbered.
+    #[error("the mask has {runs} runs of voxels or more along its last axis; expected at most {most}")]
     Components {
-        /// How many can be numbered.
-        most: u32,
+        /// How many runs of voxels one after the other there are at least.
+        runs: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// A weight or a rate that is NaN, infinite or negative.
     #[error("the {name} is {value}; expected a finite number of 0 or more")]
@@ -151,6 +153,22 @@ pub enum MetricError {
         value: i128,
         /// The number of classes.
         classes: usize,
+    },
+    /// A number that is no class, where counts of one are asked for.
+    #[error("class {class} was asked for; expected 0 to {}", classes - 1)]
+    Class {
+        /// The number.
+        class: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// More classes than counts of all pairs of them have room for.
+    #[error("the number of classes is {classes}; expected at most {most}")]
+    TooManyClasses {
+        /// The number of classes.
+        classes: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// Counts of different numbers of classes.
     #[error("counts of {first} and of {second} classes cannot be added")]
@@ -177,9 +195,14 @@ pub enum MetricError {
     /// A heatmap without a value above 0.
     #[error("the heatmap is 0 everywhere, so no share of it lies anywhere")]
     NoHeat,
-    /// A number of bins that is 0.
-    #[error("the number of bins is 0; expected at least 1")]
-    Bins,
+    /// A number of bins that is 0 or beyond any use.
+    #[error("the number of bins is {bins}; expected 1 to {most}")]
+    Bins {
+        /// The number of bins.
+        bins: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A candidate for a lesion that its image does not have.
     #[error(
         "a candidate of image {image} hits lesion {lesion}; expected less than {lesions}, the number of its lesions"

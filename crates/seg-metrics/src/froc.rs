@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crate::MetricError;
 
 /// A place that a detector marks in an image.
@@ -69,8 +71,8 @@ impl Froc {
         if images.is_empty() {
             return Err(MetricError::Missing { what: "images" });
         }
-        let lesions: usize = images.iter().map(|(lesions, _)| lesions).sum();
-        if lesions == 0 {
+        let lesions: f64 = images.iter().map(|&(lesions, _)| lesions as f64).sum();
+        if lesions == 0.0 {
             return Err(MetricError::ClassAbsent {
                 score: "free-response ROC curve",
                 class: true,
@@ -96,15 +98,14 @@ impl Froc {
             }
         }
         candidates.sort_unstable_by(|left, right| right.0.total_cmp(&left.0));
-        let mut found: Vec<Vec<bool>> = images.iter().map(|(lesions, _)| vec![false; *lesions]).collect();
+        let mut found = HashSet::new();
         let (mut hits, mut misses) = (0, 0);
         let mut points = Vec::new();
         for tied in candidates.chunk_by(|left, right| left.0 == right.0) {
             for &(_, image, lesion) in tied {
                 match lesion {
                     Some(lesion) => {
-                        hits += usize::from(!found[image][lesion]);
-                        found[image][lesion] = true;
+                        hits += usize::from(found.insert((image, lesion)));
                     }
                     None => misses += 1,
                 }
@@ -112,7 +113,7 @@ impl Froc {
             points.push(FrocPoint {
                 threshold: tied[0].0,
                 false_per_image: misses as f64 / images.len() as f64,
-                sensitivity: hits as f64 / lesions as f64,
+                sensitivity: hits as f64 / lesions,
             });
         }
         Ok(Froc { points })

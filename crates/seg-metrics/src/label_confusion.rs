@@ -18,7 +18,7 @@ use crate::{Confusion, EmptyMasks, MetricError};
 /// counts.add(array![[0_u8, 1, 2, 2]].view(), array![[0_u8, 1, 1, 255]].view())?;
 /// assert_eq!(counts.counts(), array![[1, 0, 0], [0, 1, 1], [0, 0, 0]]);
 /// assert_eq!(counts.accuracy()?, 2.0 / 3.0);
-/// assert_eq!(counts.class(1).dice(EmptyMasks::default())?, 2.0 / 3.0);
+/// assert_eq!(counts.class(1)?.dice(EmptyMasks::default())?, 2.0 / 3.0);
 /// # Ok::<(), seg_metrics::MetricError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct LabelConfusion {
     counts: Array2<u64>,
     ignored: Option<i128>,
 }
+
+const MOST_CLASSES: usize = 1 << 14;
 
 /// How many bits each of two partitions leaves open once the other is known.
 ///
@@ -69,7 +71,7 @@ impl LabelConfusion {
     /// Nothing counted yet, for classes 0 to `classes − 1`.
     ///
     /// # Errors
-    /// [`MetricError::Missing`] without classes.
+    /// [`MetricError::Missing`] without classes; [`MetricError::TooManyClasses`] beyond 16 384, whose counts take 2 GiB.
     ///
     /// ```
     /// # use seg_metrics::{LabelConfusion, MetricError};
@@ -78,6 +80,12 @@ impl LabelConfusion {
     pub fn new(classes: usize) -> Result<Self, MetricError> {
         if classes == 0 {
             return Err(MetricError::Missing { what: "classes" });
+        }
+        if classes > MOST_CLASSES {
+            return Err(MetricError::TooManyClasses {
+                classes,
+                most: MOST_CLASSES,
+            });
         }
         Ok(LabelConfusion {
             counts: Array2::zeros((classes, classes)),
@@ -198,23 +206,30 @@ impl LabelConfusion {
         self.counts.sum()
     }
 
-    /// One class against all others; nothing at all for a class that there is not.
+    /// One class against all others. A class that no pixel has, in prediction or truth, is two empty masks: its scores
+    /// are what an [`EmptyMasks`] says.
+    ///
+    /// # Errors
+    /// [`MetricError::Class`] for a number that is no class.
     ///
     /// ```
     /// # use ndarray::array;
-    /// # use seg_metrics::{Confusion, LabelConfusion};
+    /// # use seg_metrics::{Confusion, LabelConfusion, MetricError};
     /// let mut counts = LabelConfusion::new(3)?;
     /// counts.add(array![0, 1, 2, 2].view(), array![0, 1, 1, 2].view())?;
     /// let confusion = Confusion { true_positives: 1, false_positives: 1, false_negatives: 0, true_negatives: 2 };
-    /// assert_eq!(counts.class(2), confusion);
+    /// assert_eq!(counts.class(2)?, confusion);
+    /// assert_eq!(counts.class(3), Err(MetricError::Class { class: 3, classes: 3 }));
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
-    pub fn class(&self, class: usize) -> Confusion {
-        if class >= self.counts.nrows() {
-            return Confusion::default();
+    pub fn class(&self, class: usize) -> Result<Confusion, MetricError> {
+        let classes = self.counts.nrows();
+        if class >= classes {
+            return Err(MetricError::Class { class, classes });
         }
         let (predicted, truth) = (self.counts.column(class).sum(), self.counts.row(class).sum());
-        Confusion::of_sums(self.counts[(class, class)], predicted, truth, self.total())
+        let both = self.counts[(class, class)];
+        Ok(Confusion::of_sums(both, predicted, truth, self.total()))
     }
 
     /// The share of pixels whose class is right.
@@ -238,13 +253,13 @@ impl LabelConfusion {
     /// The generalised Dice score over the classes of a range, each weighted by `w = 1 / |T|²`:
     /// `2 Σ w·|P ∩ T| / Σ w·(|P| + |T|)`.
     ///
-    /// A class that is absent from the truth has the largest weight of the others, as in MONAI; classes of the
-    /// range that there are not (see [`class`](LabelConfusion::class)) add nothing. Sudre et al.,
+    /// A class that is absent from the truth has the largest weight of the others, as in MONAI. Sudre et al.,
     /// "Generalised Dice Overlap as a Deep Learning Loss Function for Highly Unbalanced Segmentations", 2017,
     /// [arXiv:1707.03237](https://arxiv.org/abs/1707.03237).
     ///
     /// # Errors
-    /// [`MetricError::EmptyMask`] where `empty` says so: a mask is empty if it has none of these classes.
+    /// [`MetricError::Class`] for a number that is no class; [`MetricError::EmptyMask`] where `empty` says so: a mask
+    /// is empty if it has none of these classes.
     ///
     /// ```
     /// # use ndarray::array;
@@ -256,7 +271,7 @@ impl LabelConfusion {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn generalised_dice(&self, classes: std::ops::Range<usize>, empty: EmptyMasks) -> Result<f64, MetricError> {
-        let classes: Vec<Confusion> = classes.map(|class| self.class(class)).collect();
+        let classes: Vec<Confusion> = classes.map(|class| self.class(class)).collect::<Result<_, _>>()?;
         let predicted = |class: &Confusion| class.true_positives + class.false_positives;
         let truth = |class: &Confusion| class.true_positives + class.false_negatives;
         let weight = |size: u64| (size as f64).powi(-2);

@@ -49,7 +49,7 @@
 //! | `froc.rs` | [`Froc`]: sensitivity against false candidates per image |
 //! | `skeleton.rs` | [`skeleton`]: Lee's thinning |
 //! | `cl_dice.rs` | [`cl_dice`] |
-//! | `shape.rs`, `spacing.rs` | the checks of two shapes and of a spacing |
+//! | `shape.rs`, `spacing.rs` | the checks of shapes and of a spacing |
 //! | `ranking.rs` | scores of cases in order, for curves over thresholds |
 //! | `baseline.rs` | [`everything`], [`centred_disk`], [`best_centred_disk`] |
 //! | `error.rs` | [`MetricError`] |

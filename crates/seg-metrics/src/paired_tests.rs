@@ -102,6 +102,15 @@ impl PermutationTest {
     ///
     /// # Cost
     /// As many sums of all differences as resamples, on all threads.
+    ///
+    /// ```
+    /// # use seg_metrics::{Alternative, PermutationTest};
+    /// let (first, second) = ([0.9, 0.8, 0.7, f64::NAN], [0.6, 0.7, 0.5, 0.4]);
+    /// let test = PermutationTest::default().run(&first, &second, Alternative::Greater)?;
+    /// // Of the 8 ways to swap three pairs, the one at hand is the most extreme.
+    /// assert_eq!((test.counted, test.skipped, test.p_value), (3, 1, 1.0 / 8.0));
+    /// # Ok::<(), seg_metrics::MetricError>(())
+    /// ```
     pub fn run(&self, first: &[f64], second: &[f64], alternative: Alternative) -> Result<PairedTest, MetricError> {
         const LEAST: usize = 100;
         if self.resamples < LEAST {

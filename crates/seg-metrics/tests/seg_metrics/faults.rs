@@ -216,3 +216,88 @@ fn types_cross_threads() {
     crosses::<MetricError>();
     crosses::<SurfaceDistances>();
 }
+
+#[test]
+fn broken_settings_of_measures_are_named() {
+    let confusion = Confusion::from_labels(&[true, false], &[true, true]).unwrap();
+    let empty = EmptyMasks::default();
+    for weight in [-1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(
+            confusion.f_beta(weight, empty),
+            Err(MetricError::Weight { name: "beta", .. })
+        ));
+        assert!(matches!(
+            confusion.tversky(weight, 1.0, empty),
+            Err(MetricError::Weight { name: "alpha", .. })
+        ));
+    }
+    assert!(matches!(
+        confusion.matthews(),
+        Err(MetricError::ClassAbsent { class: false, .. })
+    ));
+    let one = Confusion::from_labels(&[true], &[true]).unwrap();
+    assert!(matches!(
+        one.kappa(),
+        Err(MetricError::ClassAbsent { class: false, .. })
+    ));
+    assert!(matches!(
+        LabelConfusion::from(one).matthews(),
+        Err(MetricError::OneClass { .. })
+    ));
+    assert!(matches!(
+        LabelConfusion::new(2).unwrap().accuracy(),
+        Err(MetricError::Missing { .. })
+    ));
+    let mut two = LabelConfusion::new(2).unwrap();
+    assert_eq!(
+        two.merge(&LabelConfusion::new(3).unwrap()),
+        Err(MetricError::Classes { first: 2, second: 3 })
+    );
+    let labels = ndarray::array![[0_i32, 1], [1, -7]];
+    let before = two.clone();
+    let error = two.add(labels.view(), labels.mapv(i32::abs).view()).unwrap_err();
+    assert!(matches!(error, MetricError::Label { side: "prediction", ref index, value: -7, .. } if *index == [1, 1]));
+    assert_eq!(two, before);
+
+    let (heat, mask) = (ndarray::array![0.0_f32, 0.0], ndarray::array![true, false]);
+    assert_eq!(energy_in_mask(heat.view(), mask.view()), Err(MetricError::NoHeat));
+    let broken = ndarray::array![0.5_f32, 1.5];
+    for error in [
+        energy_in_mask(broken.view(), mask.view()).unwrap_err(),
+        relevance_rank(broken.view(), mask.view()).unwrap_err(),
+        soft_dice(broken.view(), mask.view(), SoftDenominator::Sums, empty).unwrap_err(),
+        Calibration::new(broken.view(), mask.view(), 3).unwrap_err(),
+        best_dice(broken.view(), mask.view(), empty).unwrap_err(),
+        pointing_game(broken.view(), mask.view(), 0.0, &[1.0]).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, MetricError::HeatmapValue { ref index, .. } if *index == [1]),
+            "{error}"
+        );
+    }
+    assert!(matches!(
+        wilcoxon(&[0.1, 0.2], &[0.1, 0.2], Alternative::TwoSided),
+        Err(MetricError::NothingCounted { skipped: 2 })
+    ));
+    assert!(matches!(
+        PermutationTest::default().run(&[0.1], &[f64::INFINITY], Alternative::Less),
+        Err(MetricError::ScoreNotFinite { index: 0, .. })
+    ));
+    let none = Lesions::new(mask.view(), mask.view(), Connectivity::Faces).unwrap();
+    assert!(matches!(
+        none.detection(LesionMatch::Iou(1.5)),
+        Err(MetricError::Share { .. })
+    ));
+    assert!(matches!(
+        none.by_size(LesionMatch::AnyOverlap, &[3, 3]),
+        Err(MetricError::Unsorted { index: 1, .. })
+    ));
+    let froc = Froc::new(&[(1, vec![])]).unwrap();
+    assert_eq!(froc.sensitivity_at(2.0), Ok(0.0));
+    assert!(matches!(froc.score(&[1.0, f64::NAN]), Err(MetricError::Weight { .. })));
+    assert!(matches!(Froc::new(&[]), Err(MetricError::Missing { .. })));
+    assert!(matches!(
+        Froc::new(&[(0, vec![])]),
+        Err(MetricError::ClassAbsent { .. })
+    ));
+}

@@ -1,12 +1,18 @@
 //! Scores against scikit-learn and scipy, and against what must hold for every pair of masks.
 
 mod bootstrap;
+mod centrelines;
 mod faults;
 mod heatmaps;
+mod lesions;
+mod localisation;
 mod masks;
-mod measures;
+mod odd_inputs;
+mod overlaps;
+mod paired_tests;
 mod pairs;
 mod scores;
+mod surface_elements;
 mod surfaces;
 
 use proptest::prelude::ProptestConfig;

@@ -16,6 +16,18 @@ pub(crate) fn numbers(value: &Value) -> Vec<f64> {
         .collect()
 }
 
+/// The cases of one kind of measure in `goldens/measures.json`.
+pub(crate) fn measures(name: &str) -> Vec<Value> {
+    let goldens: Value = serde_json::from_str(include_str!("../goldens/measures.json")).unwrap();
+    let cases = goldens[name].as_array().unwrap().clone();
+    assert!(cases.len() > 2);
+    cases
+}
+
+pub(crate) fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
 #[test]
 fn scores_are_those_of_scikit_learn() {
     let goldens: Value = serde_json::from_str(include_str!("../goldens/scores.json")).unwrap();

@@ -144,10 +144,12 @@ fn pictures(network: &Network) -> Result<Tensor> {
 
 /// The heatmaps of every method in half and in single precision say the same.
 ///
-/// What is lost, the network loses: the methods add in single precision. Of bfloat16's 8 bits of mantissa
-/// the last decides here and there whether the head's ReLU lets a place through, which the methods that look
-/// at each place's own gradient (LayerCAM, element-wise Grad-CAM) show; float16 has 11 bits. Processors round
-/// bfloat16 in different places, hence the room at worst.
+/// What is lost, the network loses: the methods add in single precision, and with the stages after the layer in
+/// single precision too the correlations are the same. bfloat16 has 8 bits of mantissa; what it rounds on the way to
+/// the layer decides here and there whether the head's ReLU lets a place through, which the methods that look at each
+/// place's own values (LayerCAM, element-wise Grad-CAM, EigenGrad-CAM) show: seen are 0.983 at worst and 0.994 in the
+/// mean, of the other methods 0.997 at worst. float16 has 11 bits, and 0.995 at worst. Processors round bfloat16 in
+/// different places, hence the room.
 #[test]
 fn half_precision_correlates_with_single() -> Result<()> {
     const LAYER: &str = "features.12";
@@ -179,7 +181,7 @@ fn half_precision_correlates_with_single() -> Result<()> {
     let predicted: Vec<i64> = single.logits().argmax(1, false).try_into()?;
     let targets: Vec<Target> = predicted.into_iter().map(Target::Class).collect();
     let in_single = single.gradients(&targets)?;
-    for (kind, least) in [(Kind::Half, 0.99), (Kind::BFloat16, 0.95)] {
+    for (kind, least) in [(Kind::Half, 0.99), (Kind::BFloat16, 0.97)] {
         let half = capture(kind)?;
         let in_half = half.gradients(&targets)?;
         for method in GradientMethod::ALL {

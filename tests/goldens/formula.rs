@@ -26,9 +26,14 @@ fn count(shape: &[i64]) -> usize {
     shape.iter().product::<i64>() as usize
 }
 
+/// Numbers in [-1, 1) from a name.
+pub(crate) fn numbers(name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+    tensor(shape, uniform(name, count(shape)))
+}
+
 /// An input in [-1, 1).
 pub(crate) fn input(shape: &[i64]) -> Result<Tensor, TchError> {
-    tensor(shape, uniform("input", count(shape)))
+    numbers("input", shape)
 }
 
 /// An input in [0, 1).

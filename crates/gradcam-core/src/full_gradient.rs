@@ -24,8 +24,9 @@ use crate::target::{Resolved, Target};
 /// has one, and the sum is the score exactly, whatever the network is made of, if the score is
 /// linear in the logits, as a [`Target::Class`] is.
 ///
-/// A channel's bias that is nowhere above 1e-5 (4e-3 in f16, 3e-2 in bf16) of what the stage puts
-/// out at most is what rounding leaves of none, and is taken for none.
+/// A channel's bias that is nowhere above 1e-6 (1e-12 in f64, 4e-3 in f16, 3e-2 in bf16) of what the stage puts
+/// out at most is what rounding leaves of none, and is taken for none. Networks as trained have channels with biases as
+/// small: give such a network in f64 where they matter, as they may under [`Rescaling::Channel`](crate::Rescaling::Channel).
 ///
 /// How fine the parts are is for the stages to say. With a stage for each convolution and norm they
 /// are the published ones; of a stage that is a whole block, the biases inside it are carried on to
@@ -170,7 +171,8 @@ impl Step<'_> {
 /// without a bias has none, and what is left must not be taken for a map.
 fn without_rounding(output: &Tensor, linear: &Tensor) -> Result<Tensor, CamError> {
     let rounding = match output.kind() {
-        Kind::Float | Kind::Double => 1e-5,
+        Kind::Double => 1e-12,
+        Kind::Float => 1e-6,
         Kind::Half => 4e-3,
         _ => 3e-2,
     };

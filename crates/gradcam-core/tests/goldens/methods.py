@@ -375,8 +375,8 @@ def perturbation_methods(out, net, layer, images, targets, rest, groups=3, radiu
         out[f"graded.{name}.{layer}"] = stretched(maps)
 
 
-def image_methods(out, net, images, targets):
-    """Those that look at no layer."""
+def image_methods(out, net, images, targets, window=None, step=None):
+    """Those that look at no layer. `window` and `step` are for occlusion."""
     size = images.shape[2:]
 
     # Petsiuk et al.: the mean of the masks, each times the class's probability under it.
@@ -388,7 +388,8 @@ def image_methods(out, net, images, targets):
     out["graded.rise"] = stretched(torch.stack([torch.tensordot(score, masks, 1) for score in scores]))
 
     # Windows of zeros; where they overlap, captum takes the mean of the differences.
-    window, step = ((5, 4), (3, 2)) if len(size) == 2 else ((3, 4, 3), (2, 2, 2))
+    if window is None:
+        window, step = ((5, 4), (3, 2)) if len(size) == 2 else ((3, 4, 3), (2, 2, 2))
     maps = Occlusion(net).attribute(
         images, (images.shape[1], *window), (images.shape[1], *step), target=torch.tensor(targets), baselines=0
     )

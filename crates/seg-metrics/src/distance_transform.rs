@@ -4,8 +4,11 @@ use rayon::prelude::*;
 use crate::MetricError;
 use crate::spacing::check_spacing;
 
-/// Lines along an axis that are read and written together: as many f32 as a line of cache holds.
-const TILE: usize = 16;
+/// Lines along an axis that are read and written together: f32 side by side in four lines of cache, so that a page of
+/// memory, which each step along the axis may change, is worth its way.
+const TILE: usize = 64;
+/// Between the lines of a tile, so that lines of a power of two do not all fall on the same place in the cache.
+const GAP: usize = 8;
 
 /// The Euclidean distance of every voxel to the nearest voxel of a mask, centre to centre.
 ///
@@ -131,7 +134,7 @@ fn sweep(mut line: ArrayViewMut1<'_, f32>, step: f64) {
 /// The lower envelope of the parabolas over a line, and the memory for a tile of lines.
 #[derive(Debug, Default)]
 struct Envelope {
-    /// The lines of a tile one after the other.
+    /// The lines of a tile one after the other, with gaps.
     heights: Vec<f64>,
     /// The parabolas of the envelope by their vertices, and from where on each is the lowest.
     vertices: Vec<(usize, f64)>,
@@ -142,15 +145,16 @@ impl Envelope {
     /// Replaces lines of squared distances by those that also count the way along the line.
     fn replace(&mut self, lines: &mut ndarray::ArrayViewMut2<'_, f32>, step: f64) {
         let (length, count) = lines.dim();
-        self.heights.resize(length * count, 0.0);
+        let stride = length + GAP;
+        self.heights.resize(stride * count, 0.0);
         for (at, row) in lines.outer_iter().enumerate() {
             for (line, &value) in row.iter().enumerate() {
-                self.heights[line * length + at] = f64::from(value);
+                self.heights[line * stride + at] = f64::from(value);
             }
         }
         let square = step * step;
         for line in 0..count {
-            let heights = &mut self.heights[line * length..(line + 1) * length];
+            let heights = &mut self.heights[line * stride..line * stride + length];
             self.vertices.clear();
             self.from.clear();
             for (at, &height) in heights.iter().enumerate() {
@@ -186,7 +190,7 @@ impl Envelope {
         }
         for (at, mut row) in lines.outer_iter_mut().enumerate() {
             for (line, value) in row.iter_mut().enumerate() {
-                *value = self.heights[line * length + at] as f32;
+                *value = self.heights[line * stride + at] as f32;
             }
         }
     }

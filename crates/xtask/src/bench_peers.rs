@@ -19,7 +19,7 @@ pub(crate) enum Suite {
     Gradcam,
     /// Networks in inference and training, against PyTorch and torchvision.
     Models,
-    /// Scores of masks, against MONAI, surface-distance, MedPy and SciPy.
+    /// Scores of masks, against MONAI, surface-distance, MedPy, mikan-rs and SciPy.
     Metrics,
     /// Heatmaps to masks, against scikit-image and pydensecrf.
     Segmentation,

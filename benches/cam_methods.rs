@@ -22,7 +22,7 @@ fn stages(network: &Network) -> Stages<'_> {
     let stages = network.stages().iter();
     Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )
     .expect("the names of a network's stages differ")

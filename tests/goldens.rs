@@ -38,7 +38,7 @@ fn compare(name: &str, network: &Network, input: &Tensor) -> Result<()> {
     let stages = network.stages().iter();
     let stages = Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )?;
     let capture = stages.capture(input, &layers)?;
@@ -165,7 +165,7 @@ fn half_precision_correlates_with_single() -> Result<()> {
         let stages = network.stages().iter();
         let stages = Stages::new(
             stages
-                .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+                .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
                 .collect(),
         )?;
         let capture = stages.capture(&input.to_kind(kind), &[LAYER])?;

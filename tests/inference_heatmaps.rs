@@ -12,7 +12,7 @@ fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
     Ok(Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )?)
 }

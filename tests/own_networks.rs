@@ -15,7 +15,7 @@ fn heatmaps(row: &StageRow, images: &Tensor, class: i64) -> Result<Array3<f32>> 
     let stages = row.stages().iter();
     let stages = Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )?;
     let layer = row.stages()[0].name();

@@ -163,17 +163,6 @@ fn run(options: &Options) -> Result<Vec<String>> {
             .with_context(|| format!("no layer of {} has a spatial extent at {side} pixels", options.model))?
             .to_owned(),
     };
-    if let Some(stage) = network
-        .stages()
-        .iter()
-        .find(|stage| stage.name() == layer && stage.carried() > 0)
-    {
-        bail!(
-            "{layer} of {} holds an earlier layer's output, too, in its last {} channels, and its heatmap would show both",
-            options.model,
-            stage.carried()
-        );
-    }
     let capture = stages.capture(&input, &[&layer])?;
     let probabilities: Vec<f32> = capture.logits().f_softmax(1, Kind::Float)?.f_view([-1])?.try_into()?;
     let targets = match options.target {
@@ -233,7 +222,7 @@ fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
     Ok(Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x: &Tensor| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )?)
 }

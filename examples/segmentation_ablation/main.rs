@@ -158,7 +158,7 @@ fn cases<'a>(
     let stages = network
         .stages()
         .iter()
-        .map(|stage| Stage::new(stage.name(), |x: &Tensor| stage.forward(x)))
+        .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
         .collect();
     let stages = Stages::new(stages)?;
     let mut cases = Vec::new();

@@ -15,7 +15,7 @@ pub fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network
         .stages()
         .iter()
-        .map(|stage| Stage::new(stage.name(), |x: &Tensor| stage.forward(x)))
+        .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
         .collect();
     Ok(Stages::new(stages)?)
 }
@@ -42,17 +42,6 @@ pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Resu
             network.architecture()
         );
     };
-    if let Some(stage) = network
-        .stages()
-        .iter()
-        .find(|stage| stage.name() == name && stage.carried() > 0)
-    {
-        bail!(
-            "layer {name} of {} holds an earlier layer's output, too, in its last {} channels, and its heatmap would show both",
-            network.architecture(),
-            stage.carried()
-        );
-    }
     match layers.iter().find(|(layer, _)| *layer == name) {
         Some((_, shape)) if shape.len() == 4 && shape[2..].iter().any(|&extent| extent > 1) => {
             Ok((name, shape[1..].to_vec()))

@@ -158,7 +158,7 @@ fn measure(network: &Network, batch: i64, precision: Precision, device: &str, op
     let stages = fast.stages().iter();
     let stages = Stages::new(
         stages
-            .map(|stage| Stage::new(stage.name(), |x| stage.forward(x)))
+            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
             .collect(),
     )?;
     let shapes = stages.shapes(&images.f_narrow(0, 0, 1)?)?;

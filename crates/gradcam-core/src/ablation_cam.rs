@@ -85,8 +85,8 @@ pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -
         return Err(CamError::AblationValue { value });
     }
     let _no_grad = tch::no_grad_guard();
-    let activations = probe.activations(layer)?;
-    let copies = probe.after(layer)?;
+    let after = probe.after(layer)?;
+    let activations = after.activations();
     let channels = activations.size()[1];
     let weights = (0..probe.batch())
         .map(|sample| {
@@ -94,6 +94,7 @@ pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -
             let replacement = value.replacement(&original)?;
             let mut scores = Vec::new();
             // The last copy stays whole, so that its score comes about as the others' do.
+            let copies = after.copies(sample)?;
             copies.replaced(&original, &replacement, channels + 1, channel_of_each, |outputs| {
                 probe.gather(sample, &mut scores, outputs)
             })?;
@@ -101,7 +102,7 @@ pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -
             Ok(scores.f_get(channels)?.f_sub(&scores.f_narrow(0, 0, channels)?)?)
         })
         .collect::<Result<Vec<Tensor>, CamError>>()?;
-    Maps::new(&channel_sum(&activations, &Tensor::f_stack(&weights, 0)?)?.f_relu()?)
+    Maps::new(&channel_sum(activations, &Tensor::f_stack(&weights, 0)?)?.f_relu()?)
 }
 
 /// Of copies `[copies, C, …]` each one's own channel: that of the copy's number, if there is one.

@@ -59,8 +59,8 @@ use crate::weighted_cam::channel_sum;
 /// ```
 pub fn cam(probe: &Probe<'_>, layer: &str) -> Result<Maps, CamError> {
     let _no_grad = tch::no_grad_guard();
-    let activations = probe.activations(layer)?;
-    let copies = probe.after(layer)?;
+    let after = probe.after(layer)?;
+    let activations = after.activations();
     let shape = activations.size();
     let channels = shape[1];
     let mut one = shape.clone();
@@ -72,17 +72,18 @@ pub fn cam(probe: &Probe<'_>, layer: &str) -> Result<Maps, CamError> {
         .map(|sample| {
             let mut scores = Vec::new();
             // The last copy stays zero.
+            let copies = after.copies(sample)?;
             copies.replaced(&zeros, &ones, channels + 1, channel_of_each, |outputs| {
                 probe.gather(sample, &mut scores, outputs)
             })?;
             let scores = Tensor::f_cat(&scores, 0)?;
             let bias = scores.f_get(channels)?;
             let weights = scores.f_narrow(0, 0, channels)?.f_sub(&bias)?;
-            check_linear(probe, layer, sample, &activations, &weights, &bias)?;
+            check_linear(probe, layer, sample, activations, &weights, &bias)?;
             Ok(weights)
         })
         .collect::<Result<Vec<Tensor>, CamError>>()?;
-    Maps::new(&channel_sum(&activations, &Tensor::f_stack(&weights, 0)?)?)
+    Maps::new(&channel_sum(activations, &Tensor::f_stack(&weights, 0)?)?)
 }
 
 /// The bias, and what each channel's mean adds to it, must give the score.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::error::{CamError, Values};
 use crate::stage::{self, Stages};
@@ -16,6 +16,8 @@ struct Layer {
     node: Tensor,
     /// The same memory outside the graph.
     activations: Tensor,
+    /// What earlier stages carry past it, outside the graph.
+    carried: Vec<Tensor>,
 }
 
 /// What a forward pass put out at some layers, and the logits.
@@ -62,14 +64,17 @@ impl Stages<'_> {
 
         // The guard, unlike tch's closures, puts the mode back after a panic in a stage too.
         let _no_grad = tch::no_grad_guard();
-        let trunk = stage::run(&self.as_slice()[..=first], &stage::copy(input)?)?;
-        tch::with_grad(|| self.capture_tail(first, &trunk.f_detach()?, &wanted, batch))
+        let mut carried = Vec::new();
+        let trunk = stage::run(&self.as_slice()[..=first], &stage::copy(input)?, &mut carried)?;
+        let carried = detached(&carried)?;
+        tch::with_grad(|| self.capture_tail(first, &trunk.f_detach()?, carried, &wanted, batch))
     }
 
     fn capture_tail(
         &self,
         first: usize,
         trunk: &Tensor,
+        mut carried: Vec<Tensor>,
         wanted: &BTreeSet<usize>,
         batch: i64,
     ) -> Result<Capture, CamError> {
@@ -77,7 +82,7 @@ impl Stages<'_> {
         let mut x = trunk.shallow_clone();
         for (index, stage) in self.as_slice().iter().enumerate().skip(first) {
             if index > first {
-                x = stage.forward(&x)?;
+                x = stage.forward_carrying(&x, &mut carried)?;
             }
             if wanted.contains(&index) {
                 let node = if x.requires_grad() {
@@ -94,6 +99,7 @@ impl Stages<'_> {
                     name: stage.name().to_owned(),
                     node,
                     activations,
+                    carried: detached(&carried)?,
                 });
             }
         }
@@ -133,7 +139,16 @@ impl Capture {
         Ok(&self.layers[self.position(layer)?].activations)
     }
 
-    /// The gradients of each sample's target at every captured layer.
+    /// What earlier stages carry past `layer` for later ones, outside the graph; nothing in most networks.
+    ///
+    /// # Errors
+    /// [`CamError::NotCaptured`].
+    pub fn carried(&self, layer: &str) -> Result<&[Tensor], CamError> {
+        Ok(&self.layers[self.position(layer)?].carried)
+    }
+
+    /// The gradients of each sample's target at every captured layer: the derivatives by what the layer puts out, along
+    /// every way from there to the score. What is [carried](Self::carried) past it is held fixed.
     ///
     /// May be called again with other targets; the forward pass is not run again. The backward
     /// pass ends at the earliest layer and leaves every variable's gradient as it was.
@@ -176,6 +191,7 @@ impl Capture {
             name,
             node,
             activations,
+            ..
         } = &self.layers[self.position(layer)?];
         let _no_grad = tch::no_grad_guard();
         tch::with_grad(|| {
@@ -234,6 +250,11 @@ impl Capture {
                 captured: self.layers().map(str::to_owned).collect(),
             })
     }
+}
+
+/// The same memory outside the graph.
+fn detached(carried: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    carried.iter().map(Tensor::f_detach).collect()
 }
 
 /// The gradients of each sample's target at every layer of a [`Capture`].

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::capture::check_logits;
 use crate::error::CamError;
@@ -23,10 +23,12 @@ const MOST: u64 = 256;
 const INSIDE: u64 = 2;
 
 /// The stages that altered copies run through, and the memory they may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Copies<'s> {
     /// From where the copies enter to the logits.
     pub(crate) stages: &'s [Stage<'s>],
+    /// What earlier stages carry past there, of the one sample: `[1, …]` each, the same for every copy.
+    pub(crate) carried: Vec<Tensor>,
     /// In bytes.
     pub(crate) ceiling: u64,
 }
@@ -152,10 +154,17 @@ impl<'c> Chunk<'c> {
     fn run(&mut self, rows: &Tensor) -> Result<Tensor, CamError> {
         let count = rows.size()[0];
         let mut x = rows.shallow_clone();
+        let mut carried = self
+            .copies
+            .carried
+            .iter()
+            .map(|carried| repeated(carried, count))
+            .collect::<Result<Vec<Tensor>, TchError>>()?;
         let mut largest = 0;
         for stage in self.copies.stages {
-            let y = stage.forward(&x)?;
-            largest = largest.max(bytes(&x) + bytes(&y));
+            let before = all_bytes(&carried);
+            let y = stage.forward_carrying(&x, &mut carried)?;
+            largest = largest.max(bytes(&x) + bytes(&y) + before.max(all_bytes(&carried)));
             x = y;
         }
         check_logits(&x, count)?;
@@ -172,6 +181,18 @@ impl<'c> Chunk<'c> {
         }
         Ok(x)
     }
+}
+
+/// A `[1, …]` tensor for each of `rows`, all of the same memory.
+fn repeated(one: &Tensor, rows: i64) -> Result<Tensor, TchError> {
+    let mut shape = one.size();
+    shape[0] = rows;
+    one.f_expand(shape.as_slice(), false)
+}
+
+/// What tensors take once a stage makes something of them for each copy, as a concatenation does.
+fn all_bytes(tensors: &[Tensor]) -> u64 {
+    tensors.iter().map(bytes).sum()
 }
 
 fn bytes(tensor: &Tensor) -> u64 {

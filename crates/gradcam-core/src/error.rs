@@ -471,6 +471,25 @@ pub enum CamError {
         /// The columns asked for.
         columns: u64,
     },
+    /// A stage that puts its own output aside for a later one. Gradients at it would lack that way to the score, which
+    /// they have when the stage after it puts aside what it is given.
+    #[error("stage `{stage}` carries its own output on; expected the stage after it to do so")]
+    CarriesOwnOutput {
+        /// The stage.
+        stage: String,
+    },
+    /// A tensor carried past a layer that does not hold the samples of the batch.
+    #[error(
+        "a tensor of shape {shape:?} is carried past layer `{layer}`; expected the {batch} samples on its first axis"
+    )]
+    CarriedShape {
+        /// The layer.
+        layer: String,
+        /// The tensor's shape.
+        shape: Vec<i64>,
+        /// The number of samples put in.
+        batch: i64,
+    },
     /// libtorch's own error inside a stage.
     #[cfg(feature = "torch")]
     #[error("stage `{stage}` failed")]

@@ -3,7 +3,7 @@
 //! Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
 //! [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::capture::{check_finite, check_gradient, check_logits};
 use crate::error::{CamError, Values};
@@ -24,6 +24,9 @@ use crate::target::{Resolved, Target};
 /// has one, and the sum is the score exactly, whatever the network is made of, if the score is
 /// linear in the logits, as a [`Target::Class`] is.
 ///
+/// Where a network branches across stages ([`Stage::carrying`](crate::Stage::carrying)), `x[l]` and `y[l]` are all that
+/// a stage takes and puts out, what is carried past it too.
+///
 /// A channel's bias that is nowhere above 1e-6 (1e-12 in f64, 4e-3 in f16, 3e-2 in bf16) of what the stage puts
 /// out at most is what rounding leaves of none, and is taken for none. Networks as trained have channels with biases as
 /// small: give such a network in f64 where they matter, as they may under [`Rescaling::Channel`](crate::Rescaling::Channel).
@@ -40,8 +43,17 @@ pub struct FullGradient {
 /// What a stage was given and what it made of it, with the graph between them.
 struct Step<'a> {
     name: &'a str,
-    input: Tensor,
-    output: Tensor,
+    /// The activations, and behind them what is carried.
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+/// What a step adds to the score.
+struct Part {
+    /// By the bias of each of the step's outputs.
+    biases: Vec<Tensor>,
+    /// The gradients at its inputs; none where nothing of the score depends on one.
+    before: Vec<Option<Tensor>>,
 }
 
 /// Parts each sample's score into what its input and each stage's bias add to it.
@@ -59,7 +71,7 @@ struct Step<'a> {
 ///
 /// ```
 /// use gradcam_core::{Stage, Stages, Target, full_gradient};
-/// use tch::{Kind, Tensor};
+/// use tch::{Kind, TchError, Tensor};
 ///
 /// // 2 x + 1, summed up.
 /// let network = Stages::new(vec![
@@ -79,22 +91,27 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
         return Err(CamError::EmptyBatch { shape });
     }
     let _no_grad = tch::no_grad_guard();
-    let mut x = input.f_detach()?;
+    let mut given = vec![input.f_detach()?];
     let mut steps = Vec::with_capacity(stages.as_slice().len());
     for stage in stages.as_slice() {
-        let node = x.f_detach()?.f_set_requires_grad(true)?;
+        let inputs = given
+            .iter()
+            .map(stage::node)
+            .collect::<Result<Vec<Tensor>, TchError>>()?;
+        let mut carried = inputs[1..].iter().map(Tensor::shallow_clone).collect();
         // The stage gets a copy, which it may work in.
-        let output = tch::with_grad(|| stage.forward(&stage::copy(&node)?))?;
-        x = output.f_detach()?;
-        check_finite(&x, Values::Activations, stage.name())?;
+        let output = tch::with_grad(|| stage.forward_carrying(&stage::copy(&inputs[0])?, &mut carried))?;
+        check_finite(&output.f_detach()?, Values::Activations, stage.name())?;
+        let outputs: Vec<Tensor> = std::iter::once(output).chain(carried).collect();
+        given = outputs.iter().map(Tensor::f_detach).collect::<Result<_, TchError>>()?;
         steps.push(Step {
             name: stage.name(),
-            input: node,
-            output,
+            inputs,
+            outputs,
         });
     }
 
-    let logits = x.f_set_requires_grad(true)?;
+    let logits = given.swap_remove(0).f_set_requires_grad(true)?;
     check_logits(&logits, shape[0])?;
     let targets = Resolved::new(targets, &logits.f_detach()?)?;
     let score = tch::with_grad(|| Ok::<_, CamError>(targets.scores(&logits)?.f_sum(Kind::Float)?))?;
@@ -102,17 +119,24 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
     if !score.requires_grad() {
         return Err(CamError::Disconnected { layer: last.to_owned() });
     }
-    let mut gradient = Tensor::f_run_backward(&[score], &[&logits], false, false)?.remove(0);
+    let gradient = Tensor::f_run_backward(&[score], &[&logits], false, false)?.remove(0);
     check_gradient(&gradient, last)?;
+    // What is still carried behind the last stage is of no use to the score.
+    let mut gradients = vec![Some(gradient)];
 
     let mut biases = Vec::with_capacity(steps.len());
     // Each step's graph is let go when its turn is over.
     while let Some(step) = steps.pop() {
-        let (bias, before) = step.backward(&gradient)?;
-        biases.push((step.name.to_owned(), bias.f_mul(&gradient)?.f_to_kind(Kind::Float)?));
-        gradient = before;
+        gradients.resize_with(step.outputs.len(), || None);
+        let part = step.part(&gradients)?;
+        biases.extend(part.biases.into_iter().rev().map(|bias| (step.name.to_owned(), bias)));
+        gradients = part.before;
     }
     biases.reverse();
+    let first = stages.as_slice().first().ok_or(CamError::NoStages)?;
+    let gradient = gradients.swap_remove(0).ok_or_else(|| CamError::Disconnected {
+        layer: first.name().to_owned(),
+    })?;
     Ok(FullGradient {
         input: gradient.f_mul(input)?.f_to_kind(Kind::Float)?,
         biases,
@@ -126,44 +150,85 @@ impl FullGradient {
     }
 
     /// What each value of each stage's implicit bias adds to the score: the stage's name, and a
-    /// tensor in the shape of what it puts out, f32; from the input on.
+    /// tensor in the shape of what it puts out, f32; from the input on. What a stage makes of carried tensors may
+    /// have a bias too: such a stage comes again with each of these.
     pub fn biases(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.biases.iter().map(|(name, bias)| (name.as_str(), bias))
     }
 }
 
 impl Step<'_> {
-    /// The stage's implicit bias, and the gradient at its input for `gradient` at its output.
-    fn backward(&self, gradient: &Tensor) -> Result<(Tensor, Tensor), CamError> {
+    /// What the stage's implicit bias adds to the score, and the gradients at its inputs, for `gradients` at its
+    /// outputs.
+    fn part(&self, gradients: &[Option<Tensor>]) -> Result<Part, CamError> {
         let disconnected = || CamError::Disconnected {
             layer: self.name.to_owned(),
         };
-        if !self.output.requires_grad() {
+        // before = Jᵀ gradient is linear in the gradient, so the derivative of <before, x> by it is J x.
+        let mut cotangents = Vec::new();
+        for (output, gradient) in self.outputs.iter().zip(gradients) {
+            cotangents.push(match gradient {
+                Some(gradient) if output.requires_grad() => Some(gradient.f_detach()?.f_set_requires_grad(true)?),
+                _ => None,
+            });
+        }
+        let used: Vec<&Tensor> = cotangents.iter().flatten().collect();
+        let nodes: Vec<&Tensor> = self.inputs.iter().filter(|input| input.requires_grad()).collect();
+        if used.is_empty() || nodes.is_empty() {
             return Err(disconnected());
         }
-        // before = Jᵀ gradient is linear in the gradient, so the derivative of <before, x> by it is J x.
-        let cotangent = gradient.f_detach()?.f_set_requires_grad(true)?;
-        let (before, along) = tch::with_grad(|| {
-            let score = self.output.f_mul(&cotangent)?.f_sum(Kind::Float)?;
-            let before = Tensor::f_run_backward(&[score], &[&self.input], true, true)?.remove(0);
-            if !before.defined() {
-                return Err(disconnected());
-            }
-            let along = before.f_mul(&self.input.f_detach()?)?.f_sum(Kind::Float)?;
-            Ok((before, along))
+        let (mut found, along) = tch::with_grad(|| {
+            let outputs = self.outputs.iter().zip(&cotangents);
+            let scores = outputs
+                .filter_map(|(output, cotangent)| Some((output, cotangent.as_ref()?)))
+                .map(|(output, cotangent)| output.f_mul(cotangent)?.f_sum(Kind::Float))
+                .collect::<Result<Vec<Tensor>, TchError>>()?;
+            let before = Tensor::f_run_backward(&scores, &nodes, true, true)?;
+            let along = before.iter().zip(&nodes).filter(|(before, _)| before.defined());
+            let along = along
+                .map(|(before, node)| before.f_mul(&node.f_detach()?)?.f_sum(Kind::Float))
+                .collect::<Result<Vec<Tensor>, TchError>>()?;
+            Ok::<_, TchError>((before.into_iter(), along))
         })?;
-        check_finite(&before, Values::Gradients, self.name)?;
-        let output = self.output.f_detach()?;
-        let linear = if along.requires_grad() {
-            Some(Tensor::f_run_backward(&[along], &[&cotangent], false, false)?.remove(0)).filter(Tensor::defined)
+        if along.is_empty() {
+            return Err(disconnected());
+        }
+        let along: Vec<Tensor> = along.into_iter().filter(Tensor::requires_grad).collect();
+        let mut linear = if along.is_empty() {
+            Vec::new()
         } else {
-            None
-        };
-        let bias = match linear {
-            Some(linear) => without_rounding(&output, &linear)?,
-            None => output,
-        };
-        Ok((bias, before.f_detach()?))
+            Tensor::f_run_backward(&along, &used, false, false)?
+        }
+        .into_iter();
+
+        let before = self.inputs.iter().map(|input| {
+            let gradient = if input.requires_grad() { found.next() } else { None };
+            let Some(gradient) = gradient.filter(Tensor::defined) else {
+                return Ok(None);
+            };
+            check_finite(&gradient, Values::Gradients, self.name)?;
+            Ok(Some(gradient.f_detach()?))
+        });
+        let before = before.collect::<Result<_, CamError>>()?;
+
+        let mut biases = Vec::with_capacity(1);
+        for (index, (output, gradient)) in self.outputs.iter().zip(gradients).enumerate() {
+            let linear = match cotangents[index] {
+                Some(_) => linear.next().filter(Tensor::defined),
+                None => None,
+            };
+            let output = output.f_detach()?;
+            let bias = match (gradient, linear) {
+                (None, _) => output.f_zeros_like()?,
+                (Some(gradient), None) => output.f_mul(gradient)?,
+                (Some(gradient), Some(linear)) => without_rounding(&output, &linear)?.f_mul(gradient)?,
+            };
+            // What is only handed on has no bias.
+            if index == 0 || bool::try_from(bias.f_any()?)? {
+                biases.push(bias.f_to_kind(Kind::Float)?);
+            }
+        }
+        Ok(Part { biases, before })
     }
 }
 

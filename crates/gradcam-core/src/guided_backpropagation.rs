@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::capture::{check_finite, check_logits};
 use crate::error::{CamError, Values};
@@ -22,10 +22,10 @@ const INPUT: &str = "input";
 struct Segment {
     /// What the errors call its beginning.
     name: String,
-    /// Where its backward pass ends.
-    start: Tensor,
-    /// What goes into the ReLU behind it, or the logits.
-    end: Tensor,
+    /// Where its backward pass ends: the activations, and behind them what is carried past.
+    starts: Vec<Tensor>,
+    /// What goes into the ReLU behind it, or the logits, and what is carried past.
+    ends: Vec<Tensor>,
     /// Where that ReLU lets values through.
     passes: Option<Tensor>,
 }
@@ -54,7 +54,7 @@ struct Segment {
 ///
 /// # Errors
 /// [`CamError::UnknownLayer`], [`CamError::NotRelu`] for a named stage that computes neither ReLU nor
-/// ReLU6, [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::Logits`], those of the targets,
+/// ReLU6 or does more than that, [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::Logits`], those of the targets,
 /// [`CamError::Disconnected`] and [`CamError::NonFinite`].
 ///
 /// # Cost
@@ -96,7 +96,7 @@ pub fn guided_backpropagation(
     // The guard puts the mode back after an error and after a panic in a stage too.
     let _no_grad = tch::no_grad_guard();
     let segments = forward(stages, input, &relus)?;
-    let output = &segments.last().ok_or(CamError::NoStages)?.end;
+    let output = &segments.last().ok_or(CamError::NoStages)?.ends[0];
     check_logits(output, batch)?;
     let logits = output.f_detach()?;
     let last = stages.as_slice().last().ok_or(CamError::NoStages)?;
@@ -104,19 +104,22 @@ pub fn guided_backpropagation(
     let resolved = Resolved::new(targets, &logits)?;
     // No sample's score depends on another sample, so the gradient of the sum at a sample is that of
     // its own score.
-    let mut score =
-        tch::with_grad(|| -> Result<Tensor, CamError> { Ok(resolved.scores(output)?.f_sum(Kind::Float)?) })?;
-    let mut gradient = None;
+    let score = tch::with_grad(|| -> Result<Tensor, CamError> { Ok(resolved.scores(output)?.f_sum(Kind::Float)?) })?;
+    let mut scores = vec![score];
+    let mut gradients = Vec::new();
     for segment in segments.iter().rev() {
-        if let (Some(passes), Some(gradient)) = (&segment.passes, gradient.take()) {
-            let guided: Tensor = Tensor::f_clamp_min(&gradient, 0.0)?.f_mul(passes)?;
-            // libtorch's backward pass starts from a number: this one has the gradient `guided` at the
-            // segment's end.
-            score = tch::with_grad(|| segment.end.f_mul(&guided)?.f_sum(None::<Kind>))?;
+        if let Some(passes) = &segment.passes {
+            scores = segment.scores(&gradients, passes)?;
         }
-        gradient = Some(backward(&score, segment)?);
+        gradients = backward(&scores, segment)?;
     }
-    let gradient = gradient.ok_or(CamError::NoStages)?;
+    let gradient = gradients
+        .into_iter()
+        .next()
+        .flatten()
+        .ok_or_else(|| CamError::Disconnected {
+            layer: INPUT.to_owned(),
+        })?;
     Ok(gradient.f_to_kind(Kind::Float)?)
 }
 
@@ -163,34 +166,46 @@ pub fn guided_grad_cam(gradient: &Tensor, maps: &Maps) -> Result<Tensor, CamErro
 fn forward(stages: &Stages<'_>, input: &Tensor, relus: &BTreeSet<usize>) -> Result<Vec<Segment>, CamError> {
     let mut segments = Vec::with_capacity(relus.len() + 1);
     let mut name = INPUT;
-    let mut x = input.shallow_clone();
+    let mut given = vec![input.shallow_clone()];
     let mut next = 0;
     let bounds = relus.iter().copied().chain([stages.as_slice().len()]);
     for bound in bounds {
-        let start = x.f_detach()?.f_set_requires_grad(true)?;
-        let end = tch::with_grad(|| -> Result<Tensor, CamError> {
+        let starts = given
+            .iter()
+            .map(stage::node)
+            .collect::<Result<Vec<Tensor>, TchError>>()?;
+        let ends = tch::with_grad(|| -> Result<Vec<Tensor>, CamError> {
+            let mut carried = starts[1..].iter().map(Tensor::shallow_clone).collect();
             // The stages get a copy: one that works in place would be refused by autograd.
-            stage::run(&stages.as_slice()[next..bound], &stage::copy(&start)?)
+            let end = stage::run(&stages.as_slice()[next..bound], &stage::copy(&starts[0])?, &mut carried)?;
+            Ok(std::iter::once(end).chain(carried).collect())
         })?;
         let mut passes = None;
         if let Some(relu) = stages.as_slice().get(bound) {
-            let before = end.f_detach()?;
+            let mut carried = ends
+                .iter()
+                .map(Tensor::f_detach)
+                .collect::<Result<Vec<Tensor>, TchError>>()?;
+            let before = carried.remove(0);
+            let places = |carried: &[Tensor]| carried.iter().map(Tensor::data_ptr).collect::<Vec<_>>();
+            let beside = places(&carried);
             // A copy again, for a ReLU in place.
-            x = relu.forward(&stage::copy(&before)?)?;
+            let x = relu.forward_carrying(&stage::copy(&before)?, &mut carried)?;
             check_finite(&x, Values::Activations, relu.name())?;
-            if !is_relu(&before, &x)? {
+            if !is_relu(&before, &x)? || places(&carried) != beside {
                 return Err(CamError::NotRelu {
                     stage: relu.name().to_owned(),
                 });
             }
             // At ReLU6's upper end the slope is none either.
             passes = Some(x.f_eq_tensor(&before)?.f_logical_and(&x.f_gt(0.0)?)?);
+            given = std::iter::once(x).chain(carried).collect();
             next = bound + 1;
         }
         segments.push(Segment {
             name: name.to_owned(),
-            start,
-            end,
+            starts,
+            ends,
             passes,
         });
         if let Some(relu) = stages.as_slice().get(bound) {
@@ -200,19 +215,46 @@ fn forward(stages: &Stages<'_>, input: &Tensor, relus: &BTreeSet<usize>) -> Resu
     Ok(segments)
 }
 
-fn backward(score: &Tensor, segment: &Segment) -> Result<Tensor, CamError> {
+impl Segment {
+    /// Numbers whose gradients at the segment's end are these, guided at the activations: libtorch's backward pass
+    /// starts from numbers.
+    fn scores(&self, gradients: &[Option<Tensor>], passes: &Tensor) -> Result<Vec<Tensor>, TchError> {
+        let mut scores = Vec::with_capacity(1);
+        for (index, (end, gradient)) in self.ends.iter().zip(gradients).enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let gradient = match index {
+                0 => gradient.f_clamp_min(0.0)?.f_mul(passes)?,
+                _ => gradient.shallow_clone(),
+            };
+            scores.push(tch::with_grad(|| end.f_mul(&gradient)?.f_sum(None::<Kind>))?);
+        }
+        Ok(scores)
+    }
+}
+
+/// The gradients at a segment's start; none where no score depends on a tensor there.
+fn backward(scores: &[Tensor], segment: &Segment) -> Result<Vec<Option<Tensor>>, CamError> {
     let disconnected = || CamError::Disconnected {
         layer: segment.name.clone(),
     };
-    if !score.requires_grad() {
+    let scores: Vec<&Tensor> = scores.iter().filter(|score| score.requires_grad()).collect();
+    let starts: Vec<&Tensor> = segment.starts.iter().filter(|start| start.requires_grad()).collect();
+    if scores.is_empty() || starts.is_empty() {
         return Err(disconnected());
     }
-    let gradient = Tensor::f_run_backward(&[score], &[&segment.start], false, false)?
-        .pop()
-        .filter(Tensor::defined)
-        .ok_or_else(disconnected)?;
-    check_finite(&gradient, Values::Gradients, &segment.name)?;
-    Ok(gradient)
+    let mut found = Tensor::f_run_backward(&scores, &starts, false, false)?.into_iter();
+    let mut gradients = Vec::with_capacity(segment.starts.len());
+    for start in &segment.starts {
+        let gradient = if start.requires_grad() { found.next() } else { None }.filter(Tensor::defined);
+        if let Some(gradient) = &gradient {
+            check_finite(gradient, Values::Gradients, &segment.name)?;
+        }
+        gradients.push(gradient);
+    }
+    if gradients.iter().all(Option::is_none) {
+        return Err(disconnected());
+    }
+    Ok(gradients)
 }
 
 /// Whether a stage computed `max(0, z)` or `min(6, max(0, z))`.

@@ -6,7 +6,8 @@
 //! The way from an image to a picture of what the network saw:
 //!
 //! 1. [`Stages`]: the network as a row of named stages. tch has no hooks; this is what takes their
-//!    place, and any tch network or TorchScript module can be put that way.
+//!    place, and any tch network or TorchScript module can be put that way. Where it branches, as a
+//!    U-Net does, stages put tensors aside for later ones ([`Stage::carrying`]).
 //! 2. [`Stages::capture`]: one forward pass, kept at some layers.
 //! 3. [`Capture::gradients`]: of each sample's [`Target`] at those layers; as often as wanted.
 //! 4. A method, such as [`grad_cam`](fn@grad_cam): [`Maps`] on the layer's grid.

@@ -1,11 +1,11 @@
 //! A network, a batch and its targets, for methods that alter what goes in and look at the scores.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::capture::{Capture, check_finite, check_logits, check_spatial};
 use crate::copies::Copies;
 use crate::error::{CamError, Values};
-use crate::stage::{self, Stages};
+use crate::stage::{self, Stage, Stages};
 use crate::target::{Resolved, Target};
 
 /// A network, a batch and each sample's target, for the perturbation methods.
@@ -47,8 +47,43 @@ pub struct Probe<'p> {
     /// The number of classes.
     logits: i64,
     /// Layers whose activations are known.
-    captured: Vec<(String, Tensor)>,
+    captured: Vec<(String, State)>,
     ceiling: u64,
+}
+
+/// What there is at a layer.
+#[derive(Debug)]
+struct State {
+    activations: Tensor,
+    /// What earlier stages carry past it.
+    carried: Vec<Tensor>,
+}
+
+/// A layer's activations and the stages after it.
+#[derive(Debug)]
+pub(crate) struct After<'p> {
+    state: State,
+    stages: &'p [Stage<'p>],
+    ceiling: u64,
+}
+
+impl<'p> After<'p> {
+    /// What the layer puts out: feature maps, `[N, C, H, W]` or `[N, C, D, H, W]`.
+    pub(crate) fn activations(&self) -> &Tensor {
+        &self.state.activations
+    }
+
+    /// For copies of what the layer puts out for one sample.
+    pub(crate) fn copies(&self, sample: i64) -> Result<Copies<'p>, CamError> {
+        let carried = self.state.carried.iter();
+        Ok(Copies {
+            stages: self.stages,
+            carried: carried
+                .map(|carried| carried.f_narrow(0, sample, 1))
+                .collect::<Result<_, TchError>>()?,
+            ceiling: self.ceiling,
+        })
+    }
 }
 
 impl<'p> Probe<'p> {
@@ -108,7 +143,12 @@ impl<'p> Probe<'p> {
             .layers()
             .map(|layer| {
                 stages.position(layer)?;
-                Ok((layer.to_owned(), capture.activations(layer)?.shallow_clone()))
+                let carried = capture.carried(layer)?;
+                let state = State {
+                    activations: capture.activations(layer)?.shallow_clone(),
+                    carried: carried.iter().map(Tensor::shallow_clone).collect(),
+                };
+                Ok((layer.to_owned(), state))
             })
             .collect::<Result<_, CamError>>()?;
         Self::with_logits(stages, input.f_detach()?, capture.logits(), targets, captured)
@@ -119,7 +159,7 @@ impl<'p> Probe<'p> {
         input: Tensor,
         logits: &Tensor,
         targets: &[Target],
-        captured: Vec<(String, Tensor)>,
+        captured: Vec<(String, State)>,
     ) -> Result<Self, CamError> {
         let resolved = Resolved::new(targets, logits)?;
         let scores = resolved.scores(logits)?;
@@ -173,30 +213,59 @@ impl<'p> Probe<'p> {
     }
 
     /// What `layer` puts out: feature maps, `[N, C, H, W]` or `[N, C, D, H, W]`.
-    ///
-    /// Sample by sample, unless they are known: convolutions round otherwise in a batch, and weights that are small
-    /// differences of scores make more of that.
     pub(crate) fn activations(&self, layer: &str) -> Result<Tensor, CamError> {
+        Ok(self.after(layer)?.state.activations)
+    }
+
+    /// What `layer` puts out, and the stages after it for copies of that.
+    ///
+    /// Sample by sample, unless it is known: convolutions round otherwise in a batch, and weights that are small
+    /// differences of scores make more of that.
+    pub(crate) fn after(&self, layer: &str) -> Result<After<'p>, CamError> {
         let index = self.stages.position(layer)?;
         let known = self.captured.iter().find(|(name, _)| name == layer);
-        let activations = match known {
-            Some((_, activations)) => activations.shallow_clone(),
-            None => {
-                let trunk = &self.stages.as_slice()[..=index];
-                let alone = (0..self.batch())
-                    .map(|sample| {
-                        let activations = stage::run(trunk, &stage::copy(&self.sample(sample)?)?)?;
-                        check_spatial(&activations, layer, 1)?;
-                        Ok(activations)
-                    })
-                    .collect::<Result<Vec<Tensor>, CamError>>()?;
-                let activations = Tensor::f_cat(&alone, 0)?;
-                check_finite(&activations, Values::Activations, layer)?;
-                activations
-            }
+        let state = match known {
+            Some((_, State { activations, carried })) => State {
+                activations: activations.shallow_clone(),
+                carried: carried.iter().map(Tensor::shallow_clone).collect(),
+            },
+            None => self.alone(index, layer)?,
         };
-        check_spatial(&activations, layer, self.batch())?;
-        Ok(activations)
+        check_spatial(&state.activations, layer, self.batch())?;
+        for carried in &state.carried {
+            check_carried(carried, layer, self.batch())?;
+        }
+        Ok(After {
+            state,
+            stages: &self.stages.as_slice()[index + 1..],
+            ceiling: self.ceiling,
+        })
+    }
+
+    /// What there is at a layer, of each sample alone, put together again.
+    fn alone(&self, index: usize, layer: &str) -> Result<State, CamError> {
+        let trunk = &self.stages.as_slice()[..=index];
+        let mut activations = Vec::new();
+        // For each carried tensor the samples.
+        let mut carried = Vec::<Vec<Tensor>>::new();
+        for sample in 0..self.batch() {
+            let mut beside = Vec::new();
+            let alone = stage::run(trunk, &stage::copy(&self.sample(sample)?)?, &mut beside)?;
+            check_spatial(&alone, layer, 1)?;
+            activations.push(alone);
+            carried.resize_with(beside.len(), Vec::new);
+            for (samples, tensor) in carried.iter_mut().zip(beside) {
+                check_carried(&tensor, layer, 1)?;
+                samples.push(tensor);
+            }
+        }
+        let activations = Tensor::f_cat(&activations, 0)?;
+        check_finite(&activations, Values::Activations, layer)?;
+        let carried = carried.iter().map(|samples| Tensor::f_cat(samples, 0));
+        Ok(State {
+            activations,
+            carried: carried.collect::<Result<_, TchError>>()?,
+        })
     }
 
     /// The number of classes.
@@ -222,19 +291,11 @@ impl<'p> Probe<'p> {
         }
     }
 
-    /// For copies of what `layer` puts out.
-    pub(crate) fn after(&self, layer: &str) -> Result<Copies<'p>, CamError> {
-        let index = self.stages.position(layer)?;
-        Ok(Copies {
-            stages: &self.stages.as_slice()[index + 1..],
-            ceiling: self.ceiling,
-        })
-    }
-
     /// For copies of what goes in.
     pub(crate) fn of_input(&self) -> Copies<'p> {
         Copies {
             stages: self.stages.as_slice(),
+            carried: Vec::new(),
             ceiling: self.ceiling,
         }
     }
@@ -250,6 +311,20 @@ impl<'p> Probe<'p> {
     pub(crate) fn gather(&self, sample: i64, scores: &mut Vec<Tensor>, outputs: &Tensor) -> Result<(), CamError> {
         scores.push(self.scores_of(sample, outputs)?.f_to_kind(Kind::Double)?);
         Ok(())
+    }
+}
+
+/// A carried tensor that can be taken apart by samples.
+fn check_carried(carried: &Tensor, layer: &str, batch: i64) -> Result<(), CamError> {
+    let shape = carried.size();
+    if shape.first() == Some(&batch) {
+        Ok(())
+    } else {
+        Err(CamError::CarriedShape {
+            layer: layer.to_owned(),
+            shape,
+            batch,
+        })
     }
 }
 

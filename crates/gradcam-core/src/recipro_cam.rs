@@ -57,8 +57,8 @@ pub enum ReciproMask {
 /// ```
 pub fn recipro_cam(probe: &Probe<'_>, layer: &str, mask: ReciproMask) -> Result<Maps, CamError> {
     let _no_grad = tch::no_grad_guard();
-    let activations = probe.activations(layer)?;
-    let copies = probe.after(layer)?;
+    let after = probe.after(layer)?;
+    let activations = after.activations();
     let shape = activations.size();
     let grid = &shape[2..];
     let places = grid.iter().product::<i64>();
@@ -66,7 +66,7 @@ pub fn recipro_cam(probe: &Probe<'_>, layer: &str, mask: ReciproMask) -> Result<
         .map(|sample| {
             let original = activations.f_narrow(0, sample, 1)?;
             let mut scores = Vec::new();
-            copies.masked(
+            after.copies(sample)?.masked(
                 &original,
                 None,
                 places,

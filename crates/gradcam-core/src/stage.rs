@@ -7,12 +7,15 @@ use tch::{TchError, Tensor, nn};
 
 use crate::error::CamError;
 
-type Forward<'a> = Box<dyn Fn(&Tensor) -> Result<Tensor, TchError> + 'a>;
+type Forward<'a> = Box<dyn Fn(&Tensor, &mut Vec<Tensor>) -> Result<Tensor, TchError> + 'a>;
 
 /// One step of a network: a name and a function from tensor to tensor, in evaluation mode.
 ///
 /// A function that treats the samples of a batch one by one (no batch norm on the batch's own
 /// statistics) gives each sample the heatmap it would get alone.
+///
+/// Where a network branches across stages, as a U-Net does from its way down to its way up, a stage
+/// made with [`Stage::carrying`] puts tensors aside for later ones.
 pub struct Stage<'a> {
     name: String,
     forward: Forward<'a>,
@@ -21,6 +24,53 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// A stage called `name` that computes `forward`.
     pub fn new(name: impl Into<String>, forward: impl Fn(&Tensor) -> Result<Tensor, TchError> + 'a) -> Self {
+        Self::carrying(name, move |x, _| forward(x))
+    }
+
+    /// A stage called `name` that computes `forward(activations, carried)`, where `carried` holds what
+    /// stages before it put aside for later ones: it may add to that, and take from it. Other stages
+    /// leave it as it is.
+    ///
+    /// **What stage L puts out is put aside by the stage after L**, from what it is given, and never by
+    /// L itself. Then the gradient at L counts every way from there to the score, as PyTorch's hooks
+    /// on L do: at a captured layer its own output is what is differentiated by, and what is already
+    /// carried past it is held fixed. A stage that puts its own output aside is refused.
+    ///
+    /// Each carried tensor has the samples on its first axis, and is read only: methods on altered
+    /// copies of one sample give all copies the same memory. A stage may still work in place on
+    /// activations that it does not put aside.
+    ///
+    /// ```
+    /// use gradcam_core::{Stage, Stages, Target, grad_cam};
+    /// use tch::{TchError, Tensor};
+    ///
+    /// let network = Stages::new(vec![
+    ///     Stage::new("encoder", |x| x.f_mul_scalar(2.0)),
+    ///     // Puts the encoder's output aside for the decoder.
+    ///     Stage::carrying("bottom", |x, carried| {
+    ///         carried.push(x.shallow_clone());
+    ///         x.f_mul_scalar(3.0)
+    ///     }),
+    ///     Stage::carrying("decoder", |x, carried| {
+    ///         let skip = carried.pop().ok_or_else(|| TchError::Shape("no encoder's output".to_owned()))?;
+    ///         x.f_add(&skip)
+    ///     }),
+    ///     Stage::new("mean", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+    /// ])?;
+    /// let image = Tensor::from_slice(&[1f32, 3.]).view([1, 1, 1, 2]);
+    /// let capture = network.capture(&image, &["encoder", "bottom"])?;
+    /// let gradients = capture.gradients(&[Target::Class(0)])?;
+    /// // Through the bottom and past it, (3 + 1) / 2; through the bottom alone, 1 / 2.
+    /// assert_eq!(Vec::<f32>::try_from(gradients.at("encoder")?.gradients().view(-1))?, [2.0, 2.0]);
+    /// assert_eq!(Vec::<f32>::try_from(gradients.at("bottom")?.gradients().view(-1))?, [0.5, 0.5]);
+    /// // The decoder alone has nothing to add.
+    /// assert!(network.as_slice()[2].forward(&image).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn carrying(
+        name: impl Into<String>,
+        forward: impl Fn(&Tensor, &mut Vec<Tensor>) -> Result<Tensor, TchError> + 'a,
+    ) -> Self {
         Self {
             name: name.into(),
             forward: Box::new(forward),
@@ -42,15 +92,36 @@ impl<'a> Stage<'a> {
         &self.name
     }
 
-    /// Runs the stage.
+    /// Runs the stage with nothing carried to it; what it puts aside is dropped.
     ///
     /// # Errors
-    /// [`CamError::Stage`] with the stage's name.
+    /// [`CamError::Stage`] with the stage's name; so also for a stage that takes what is not there.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
-        (self.forward)(input).map_err(|source| CamError::Stage {
+        self.forward_carrying(input, &mut Vec::new())
+    }
+
+    /// Runs the stage with what earlier stages put aside, which it may add to and take from.
+    ///
+    /// # Errors
+    /// [`CamError::Stage`] with the stage's name, [`CamError::CarriesOwnOutput`] for a stage that puts its own
+    /// output aside.
+    pub fn forward_carrying(&self, input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, CamError> {
+        let before: Vec<_> = carried.iter().map(Tensor::data_ptr).collect();
+        let output = (self.forward)(input, carried).map_err(|source| CamError::Stage {
             stage: self.name.clone(),
             source,
-        })
+        })?;
+        // A stage that hands on its input, or something carried to it, has no memory of its own to put aside.
+        if !carried.is_empty() {
+            let own = output.data_ptr();
+            let handed_on = own.is_null() || own == input.data_ptr() || before.contains(&own);
+            if !handed_on && carried.iter().any(|carried| carried.data_ptr() == own) {
+                return Err(CamError::CarriesOwnOutput {
+                    stage: self.name.clone(),
+                });
+            }
+        }
+        Ok(output)
     }
 }
 
@@ -114,20 +185,37 @@ impl<'a> Stages<'a> {
     /// # Errors
     /// [`CamError::Stage`].
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
-        run(&self.stages, input)
+        run(&self.stages, input, &mut Vec::new())
     }
 
     /// The output of the stages after `layer` for what `layer` puts out, or might have put out.
     /// Whether a graph is built is the caller's gradient mode.
     ///
+    /// Nothing is carried past `layer`; where a network does that, [`Stages::forward_from_carrying`] goes on.
+    ///
     /// # Shapes
     /// The layer's output, such as `[N, C, h, w]`, to the logits `[N, K]`.
     ///
     /// # Errors
-    /// [`CamError::UnknownLayer`], [`CamError::Stage`].
+    /// [`CamError::UnknownLayer`], [`CamError::Stage`]; so also for a stage that takes what earlier ones put aside.
     pub fn forward_from(&self, layer: &str, activations: &Tensor) -> Result<Tensor, CamError> {
+        self.forward_from_carrying(layer, activations, &[])
+    }
+
+    /// [`Stages::forward_from`] with what is carried past `layer`, as [`Capture::carried`](crate::Capture::carried)
+    /// gives it.
+    ///
+    /// # Errors
+    /// Those of [`Stages::forward_from`].
+    pub fn forward_from_carrying(
+        &self,
+        layer: &str,
+        activations: &Tensor,
+        carried: &[Tensor],
+    ) -> Result<Tensor, CamError> {
         let index = self.position(layer)?;
-        run(&self.stages[index + 1..], activations)
+        let mut carried = carried.iter().map(Tensor::shallow_clone).collect();
+        run(&self.stages[index + 1..], activations, &mut carried)
     }
 
     /// What each stage puts out: its name and the shape. Runs the network once, without a graph.
@@ -140,10 +228,11 @@ impl<'a> Stages<'a> {
     pub fn shapes(&self, input: &Tensor) -> Result<Vec<(String, Vec<i64>)>, CamError> {
         let _no_grad = tch::no_grad_guard();
         let mut x = copy(input)?;
+        let mut carried = Vec::new();
         self.stages
             .iter()
             .map(|stage| {
-                x = stage.forward(&x)?;
+                x = stage.forward_carrying(&x, &mut carried)?;
                 Ok((stage.name.clone(), x.size()))
             })
             .collect()
@@ -171,14 +260,24 @@ pub fn last_spatial(shapes: &[(String, Vec<i64>)]) -> Option<&str> {
         .map(|(name, _)| name.as_str())
 }
 
-/// Runs a row of stages.
-pub(crate) fn run(stages: &[Stage<'_>], input: &Tensor) -> Result<Tensor, CamError> {
+/// Runs a row of stages; what is carried past it is left in `carried`.
+pub(crate) fn run(stages: &[Stage<'_>], input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, CamError> {
     stages
         .iter()
-        .try_fold(input.shallow_clone(), |x, stage| stage.forward(&x))
+        .try_fold(input.shallow_clone(), |x, stage| stage.forward_carrying(&x, carried))
 }
 
 /// A stage may work in place; what it is given must be nobody else's. Laid out as the tensor is: channels last stays so.
 pub(crate) fn copy(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_to_dtype(tensor.kind(), false, true)
+}
+
+/// For a backward pass to end at. Whole numbers, such as the places of maxima carried on, have no gradient.
+pub(crate) fn node(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let node = tensor.f_detach()?;
+    if node.is_floating_point() {
+        node.f_set_requires_grad(true)
+    } else {
+        Ok(node)
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Network`] is a row of named [`Stage`]s from the image batch to the logits. A stage is a name
 //! and a function from tensor to tensor, so any part of the row can be run alone: that is all a
-//! heatmap method needs, and tch has no hooks to offer. Variables carry torchvision's key names
+//! heatmap method needs, and tch has no hooks to offer. Where a network branches across stages, what comes across is
+//! carried beside ([`Stage::forward_carrying`]). Variables carry torchvision's key names
 //! (`features.3.squeeze.weight`, `layer1.0.bn2.running_mean`), or Keras's or MONAI's for the networks that follow these,
 //! so exported weights load by name.
 //!

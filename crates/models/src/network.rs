@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
@@ -198,15 +199,17 @@ impl Network {
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
         let mut index = 0;
+        let carried = RefCell::default();
         while let Some((stage, behind)) = self.stages[index..].split_first() {
-            let pass = Pass::new(train && index >= self.frozen_stages);
+            let pass = Pass::new(train && index >= self.frozen_stages).carrying(&carried);
             let mut run = 1;
             x = match stage.run_activated(&x, behind, pass) {
                 Some((output, more)) => {
                     run += more;
                     output?
                 }
-                // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage.
+                // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage; one
+                // that puts aside what it is given does not work in it.
                 None if index > 0 => stage.run_owned(x, pass)?,
                 None => stage.run(&x, pass)?,
             };
@@ -295,9 +298,10 @@ impl Network {
         let numbers = self.numbers();
         let mut x = Tensor::f_zeros(input, (Kind::Float, self.device()))?;
         let mut stages = Vec::with_capacity(self.stages.len());
+        let carried = RefCell::default();
         for stage in &self.stages {
             let work = Work::default();
-            x = stage.run(&x, Pass::counting(&work))?;
+            x = stage.run(&x, Pass::counting(&work).carrying(&carried))?;
             stages.push(StageDescription {
                 name: stage.name().to_owned(),
                 shape: x.size(),

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::fmt;
 
 use tch::{Kind, TchError, Tensor};
@@ -9,10 +10,12 @@ use crate::layers::{Layer, Pass, Sequence};
 ///
 /// The function knows whether the network is being trained (dropout drops, batch norms use the batch's own statistics
 /// and update the running ones) or evaluated.
+///
+/// Where a network branches across stages, as a U-Net does from its way down to its way up, a stage puts aside what it is
+/// given, and a later one takes it ([`Stage::carrying`]). A stage's output is thus never more than the layer's own.
 pub struct Stage {
     name: String,
     prefixes: Vec<String>,
-    carried: i64,
     for_inference: bool,
     layer: Box<dyn Layer>,
 }
@@ -32,6 +35,40 @@ impl Stage {
         name: impl Into<String>,
         forward: impl Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send + 'static,
     ) -> Self {
+        Self::layer(
+            name,
+            Function(move |x: &Tensor, _: &mut Vec<Tensor>, train: bool| forward(x, train)),
+        )
+    }
+
+    /// A stage called `name` that computes `forward(input, carried, train)`, where `carried` holds what stages before it
+    /// put aside for later ones: it may add to that, and take from it. Other stages leave it as it is.
+    ///
+    /// A stage puts aside what it is given, never its own output: then what is looked into at a stage is all that
+    /// comes of its output.
+    ///
+    /// ```
+    /// use models::{Stage, StageRow};
+    /// use tch::{TchError, Tensor};
+    ///
+    /// let row = StageRow::new([
+    ///     Stage::new("encoder", |x, _train| x.f_mul_scalar(2)),
+    ///     Stage::carrying("bottom", |x, carried, _train| {
+    ///         carried.push(x.shallow_clone());
+    ///         x.f_mul_scalar(3)
+    ///     }),
+    ///     Stage::carrying("decoder", |x, carried, _train| {
+    ///         let skip = carried.pop().ok_or_else(|| TchError::Shape("no encoder's output".to_owned()))?;
+    ///         x.f_add(&skip)
+    ///     }),
+    /// ])?;
+    /// assert_eq!(row.forward(&Tensor::from_slice(&[1, 2]))?, Tensor::from_slice(&[8, 16]));
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn carrying(
+        name: impl Into<String>,
+        forward: impl Fn(&Tensor, &mut Vec<Tensor>, bool) -> Result<Tensor, TchError> + Send + 'static,
+    ) -> Self {
         Self::layer(name, Function(forward))
     }
 
@@ -41,7 +78,6 @@ impl Stage {
         Self {
             prefixes: vec![name.clone()],
             name,
-            carried: 0,
             for_inference: false,
             layer: Box::new(layer),
         }
@@ -56,43 +92,6 @@ impl Stage {
     /// The stage's name: torchvision's or MONAI's module path, or the Keras layer whose output the stage gives.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// With this many channels at the end of the output that are no part of what the layer puts out, but carried on
-    /// for a later stage: for a network whose layers look at more than the output before.
-    pub fn carrying(mut self, channels: i64) -> Self {
-        self.carried = channels;
-        self
-    }
-
-    /// How many channels at the end of the output are carried on for a later stage.
-    pub fn carried(&self) -> i64 {
-        self.carried
-    }
-
-    /// The part of this stage's output, or of a gradient for it, that is the layer's own: all but the channels that
-    /// are [carried](Self::carried) on.
-    ///
-    /// ```
-    /// use models::Stage;
-    /// use tch::{Device, Kind, Tensor};
-    ///
-    /// let stage = Stage::new("cell", |x: &Tensor, _train| x.f_relu()).carrying(2);
-    /// let output = stage.forward(&Tensor::zeros([1, 5, 4, 4], (Kind::Float, Device::Cpu)))?;
-    /// assert_eq!(stage.own(&output)?.size(), [1, 3, 4, 4]);
-    /// # Ok::<(), tch::TchError>(())
-    /// ```
-    ///
-    /// # Shapes
-    /// `[N, C, …]` to `[N, C − carried, …]`.
-    ///
-    /// # Errors
-    /// libtorch's own, for a tensor of fewer channels.
-    pub fn own(&self, output: &Tensor) -> Result<Tensor, TchError> {
-        match self.carried {
-            0 => Ok(output.shallow_clone()),
-            carried => output.f_narrow(1, 0, output.size().get(1).copied().unwrap_or(0) - carried),
-        }
     }
 
     /// Whether the network's variable of this name belongs to this stage, as `layer1.0.bn2.weight` does to `layer1.0`.
@@ -112,19 +111,49 @@ impl Stage {
         })
     }
 
-    /// Runs the stage in evaluation mode.
+    /// Runs the stage in evaluation mode, with nothing carried to it; what it puts aside is dropped.
     ///
     /// # Errors
-    /// libtorch's own, for an input that the stage cannot take.
+    /// [`TchError::Shape`] for a stage that takes what an earlier one puts aside; libtorch's own, for an input that the
+    /// stage cannot take.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         self.run(input, Pass::new(false))
     }
 
-    /// Runs the stage in training mode if `train`, in evaluation mode otherwise.
+    /// Runs the stage in evaluation mode with what earlier stages put aside, which it may add to and take from: the
+    /// whole of a step through a network.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let network = NetworkConfig::new(Architecture::BasicUNet2d).with_classes(2).build(Device::Cpu)?;
+    /// let mut x = Tensor::zeros([1, 3, 64, 48], (Kind::Float, Device::Cpu));
+    /// let mut carried = Vec::new();
+    /// for stage in network.stages() {
+    ///     x = stage.forward_carrying(&x, &mut carried)?;
+    ///     if stage.name() == "down_4" {
+    ///         assert_eq!((x.size(), carried.len()), (vec![1, 256, 4, 3], 4));
+    ///     }
+    /// }
+    /// assert_eq!((x.size(), carried.len()), (vec![1, 2, 64, 48], 0));
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`TchError::Kind`] in training mode for a stage of a network that was rebuilt for inference; libtorch's own, for an
-    /// input that the stage cannot take.
+    /// Those of [`Stage::forward`].
+    pub fn forward_carrying(&self, input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, TchError> {
+        let place = RefCell::new(std::mem::take(carried));
+        let output = self.run(input, Pass::new(false).carrying(&place));
+        *carried = place.into_inner();
+        output
+    }
+
+    /// Runs the stage in training mode if `train`, in evaluation mode otherwise, with nothing carried to it.
+    ///
+    /// # Errors
+    /// [`TchError::Kind`] in training mode for a stage of a network that was rebuilt for inference; those of
+    /// [`Stage::forward`].
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         self.run(input, Pass::new(train))
     }
@@ -196,9 +225,18 @@ impl fmt::Debug for Stage {
 
 struct Function<F>(F);
 
-impl<F: Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send> Layer for Function<F> {
+impl<F: Fn(&Tensor, &mut Vec<Tensor>, bool) -> Result<Tensor, TchError> + Send> Layer for Function<F> {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        (self.0)(x, pass.train())
+        match pass.carried() {
+            // Taken out, so that a stage that runs others inside may do what it likes.
+            Some(place) => {
+                let mut carried = place.take();
+                let output = (self.0)(x, &mut carried, pass.train());
+                place.replace(carried);
+                output
+            }
+            None => (self.0)(x, &mut Vec::new(), pass.train()),
+        }
     }
 }
 

@@ -1,8 +1,10 @@
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use tch::{TchError, Tensor};
 
 use crate::error::ModelError;
+use crate::layers::Pass;
 use crate::stage::Stage;
 
 /// A network of one's own: stages in a row, from the image batch to the logits.
@@ -61,8 +63,10 @@ impl StageRow {
     /// # Errors
     /// libtorch's own, for an input that a stage cannot take.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        let carried = RefCell::default();
+        let pass = Pass::new(train).carrying(&carried);
         self.stages
             .iter()
-            .try_fold(input.shallow_clone(), |x, stage| stage.forward_t(&x, train))
+            .try_fold(input.shallow_clone(), |x, stage| stage.run(&x, pass))
     }
 }

@@ -1,6 +1,7 @@
 //! The networks that follow Keras and MONAI against these, from the files that `goldens/make_keras.py` and
-//! `goldens/make_monai.py` wrote: every stage in evaluation mode at an even and an odd size; logits, loss, gradients
-//! and running statistics in training mode; the loss after a step of gradient descent.
+//! `goldens/make_monai.py` wrote: every stage in evaluation mode at an even and an odd size, and the gradients there where
+//! the network branches across stages; logits, loss, gradients and running statistics in training mode; the loss after a
+//! step of gradient descent.
 
 #[path = "goldens/formula.rs"]
 mod formula;
@@ -99,18 +100,71 @@ fn evaluation(architecture: Architecture, golden: &Golden, kind: Kind, tolerance
         stages.sort();
         assert_eq!(stages, names);
         let mut x = batch(&network, 2, &size).to_kind(kind);
+        let mut carried = Vec::new();
         let mut worst = 0f64;
         assert_eq!(architecture.output() == Output::Pixels, golden.network.contains("unet"));
         for stage in network.stages() {
-            x = tch::no_grad(|| stage.forward(&x)).unwrap();
-            let own = stage.own(&x).unwrap();
-            let found = formula::numbers(stage.name(), &own).unwrap();
+            x = tch::no_grad(|| stage.forward_carrying(&x, &mut carried)).unwrap();
+            let found = formula::numbers(stage.name(), &x).unwrap();
             let expected = golden.numbers(&format!("{size}.stage.{}", stage.name()));
             let what = format!("{size} {}", stage.name());
             worst = worst.max(golden.compare(&what, &found, &expected, 0.0, tolerance));
         }
+        assert!(
+            carried.is_empty(),
+            "{architecture}: something is carried past the logits"
+        );
         println!("{architecture} {size} in {kind:?}: relative difference {worst:.1e}");
     }
+}
+
+/// At stages of networks that branch across stages: along every way from there to the logits, with what is carried past
+/// held fixed.
+fn gradients(architecture: Architecture, golden: &Golden) {
+    let network = network(architecture, golden, Kind::Double);
+    for (size, names) in golden.keys(".gradient.") {
+        // Those of training have no size before.
+        if size == "train" {
+            continue;
+        }
+        let mut worst = 0f64;
+        for name in names {
+            let mut x = batch(&network, 2, &size).to_kind(Kind::Double);
+            let (mut carried, mut output) = (Vec::new(), None);
+            for stage in network.stages() {
+                let _no_grad = output.is_none().then(tch::no_grad_guard);
+                x = stage.forward_carrying(&x, &mut carried).unwrap();
+                if stage.name() == name {
+                    x = x.detach().set_requires_grad(true);
+                    output = Some(x.shallow_clone());
+                }
+            }
+            // Each sample's class has the same region as the other's.
+            let chosen: Vec<Tensor> = (0..2)
+                .map(|sample| x.select(0, sample).select(0, formula::labels(2).int64_value(&[sample])))
+                .collect();
+            let chosen = Tensor::stack(&chosen, 0);
+            let score = (&chosen * region(&chosen.size()[1..])).sum(Kind::Double);
+            let gradient = Tensor::run_backward(&[score], &[output.unwrap()], false, false).remove(0);
+            let found = formula::numbers(&name, &gradient).unwrap();
+            let expected = golden.numbers(&format!("{size}.gradient.{name}"));
+            let what = format!("{size} gradient at {name}");
+            worst = worst.max(golden.compare(&what, &found, &expected, 0.0, DOUBLE));
+        }
+        println!("{architecture} {size} gradients: relative difference {worst:.1e}");
+    }
+}
+
+/// Every third place, along diagonals; all there is of a class.
+fn region(space: &[i64]) -> Tensor {
+    let &[rows, columns, ..] = space else {
+        return Tensor::ones(space, (Kind::Double, Device::Cpu));
+    };
+    let along = |count: i64, shape: &[i64]| Tensor::arange(count, (Kind::Int64, Device::Cpu)).view(shape);
+    let places: Tensor = along(rows, &[-1, 1]) + along(columns, &[1, -1]) * 2;
+    let mut shape = vec![rows, columns];
+    shape.resize(space.len(), 1);
+    places.remainder(3).eq(0).to_kind(Kind::Double).view(shape.as_slice())
 }
 
 fn training(architecture: Architecture, golden: &Golden) {
@@ -225,6 +279,7 @@ fn check(name: &str, architecture: Architecture) {
     extremes(architecture, &golden);
     evaluation(architecture, &golden, Kind::Float, SINGLE);
     evaluation(architecture, &golden, Kind::Double, DOUBLE);
+    gradients(architecture, &golden);
     training(architecture, &golden);
 }
 

@@ -4,6 +4,8 @@
 mod activation_methods;
 #[cfg(feature = "torch")]
 mod capture;
+#[cfg(feature = "torch")]
+mod carrying;
 mod deep_feature_factorisation;
 #[cfg(feature = "torch")]
 mod finer_cam;

@@ -6,8 +6,8 @@
 //! [doi:10.1038/s41592-018-0261-2](https://doi.org/10.1038/s41592-018-0261-2). Layout, variable names and initialisation
 //! are those of MONAI's `BasicUNet` with its defaults: 32 to 256 channels, instance norms, leaky ReLUs.
 //!
-//! Every level hands its output across to the way up. So there are three places only where one tensor holds all that
-//! is known, and three stages.
+//! Every level hands its output across to the way up: the stage below it puts aside what it is given, and the one that
+//! merges the level takes it.
 
 use tch::{TchError, Tensor};
 
@@ -61,47 +61,30 @@ impl<const D: usize> Layer for TwoConv<D> {
     }
 }
 
-/// What happens below a level, and what comes back up to it.
+/// Half the resolution; the level above is handed across.
 #[derive(Debug)]
-struct Below<const D: usize> {
-    down: TwoConv<D>,
-    deeper: Option<Box<Below<D>>>,
+struct Down<const D: usize>(TwoConv<D>);
+
+impl<const D: usize> Layer for Down<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        pass.carry(x);
+        self.0.forward(&MaxPool::<D>::new(2, 2).forward(x, pass)?, pass)
+    }
+}
+
+/// Twice the resolution, merged with what comes across.
+#[derive(Debug)]
+struct UpCat<const D: usize> {
+    name: String,
     up: TransposedConv<D>,
     merge: TwoConv<D>,
 }
 
-impl<const D: usize> Below<D> {
-    /// Below `level`, and back.
-    fn new(scope: &Scope<'_>, level: usize) -> Result<Self, TchError> {
-        let (here, below) = (FEATURES[level], FEATURES[level + 1]);
-        let deeper = match level + 2 < FEATURES.len() {
-            true => Some(Box::new(Self::new(scope, level + 1)?)),
-            false => None,
-        };
-        let (up, outputs) = match level {
-            0 => (below, LAST),
-            _ => (below / 2, here),
-        };
-        let down = scope / format!("down_{}", level + 1);
-        let upcat = scope / format!("upcat_{}", level + 1);
-        Ok(Self {
-            down: TwoConv::new(&(&down / "convs"), here, below)?,
-            deeper,
-            up: TransposedConv::new(&(&upcat / "upsample.deconv"), below, up)?,
-            merge: TwoConv::new(&(&upcat / "convs"), here + up, outputs)?,
-        })
-    }
-}
-
-impl<const D: usize> Layer for Below<D> {
+impl<const D: usize> Layer for UpCat<D> {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let mut y = self.down.forward(&MaxPool::<D>::new(2, 2).forward(x, pass)?, pass)?;
-        if let Some(deeper) = &self.deeper {
-            y = deeper.forward(&y, pass)?;
-        }
-        let up = self.up.forward(&y, pass)?;
-        self.merge
-            .forward(&Tensor::f_cat(&[x, &like(up, &x.size())?], 1)?, pass)
+        let across = pass.take(&self.name)?;
+        let up = like(self.up.forward(x, pass)?, &across.size())?;
+        self.merge.forward(&Tensor::f_cat(&[across, up], 1)?, pass)
     }
 }
 
@@ -116,16 +99,31 @@ fn like(up: Tensor, size: &[i64]) -> Result<Tensor, TchError> {
     up.f_pad(padding, "replicate", None)
 }
 
-/// `conv_0`, `upcat_1` (all below the image's resolution and back), `final_conv`: logits `[N, classes, …]` of every
-/// pixel.
+/// `conv_0`, `down_1` … `down_4`, `upcat_4` … `upcat_1`, `final_conv`: logits `[N, classes, …]` of every pixel.
 pub(crate) fn stages<const D: usize>(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
     let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, FEATURES[0])?;
-    let below = Below::<D>::new(scope, 0)?;
+    let mut stages = vec![Stage::layer("conv_0", first)];
+    for (index, level) in FEATURES.windows(2).enumerate() {
+        let name = format!("down_{}", index + 1);
+        let convs = TwoConv::new(&(&(scope / name.as_str()) / "convs"), level[0], level[1])?;
+        stages.push(Stage::layer(name, Down::<D>(convs)));
+    }
+    for (index, level) in FEATURES.windows(2).enumerate().rev() {
+        let (here, below) = (level[0], level[1]);
+        let (up, outputs) = match index {
+            0 => (below, LAST),
+            _ => (below / 2, here),
+        };
+        let name = format!("upcat_{}", index + 1);
+        let scope = scope / name.as_str();
+        let layer = UpCat::<D> {
+            name: name.clone(),
+            up: TransposedConv::new(&(&scope / "upsample.deconv"), below, up)?,
+            merge: TwoConv::new(&(&scope / "convs"), here + up, outputs)?,
+        };
+        stages.push(Stage::layer(name, layer));
+    }
     let last = ConvConfig::<D>::new(LAST, settings.classes, 1).with_bias(Init::TorchDefault);
-    let prefixes = (1..FEATURES.len()).flat_map(|level| [format!("down_{level}"), format!("upcat_{level}")]);
-    Ok(vec![
-        Stage::layer("conv_0", first),
-        Stage::layer("upcat_1", below).with_variables(prefixes),
-        Stage::layer(HEAD, Conv::new(&(scope / HEAD), last)?),
-    ])
+    stages.push(Stage::layer(HEAD, Conv::new(&(scope / HEAD), last)?));
+    Ok(stages)
 }

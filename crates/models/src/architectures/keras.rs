@@ -161,13 +161,6 @@ impl<'a> Layers<'a> {
         self.stages.push(Stage::layer(name, layer).with_variables(names));
     }
 
-    /// As [`Layers::stage`], with trailing channels that are carried on to a later one.
-    pub(crate) fn carrying_stage(&mut self, name: impl Into<String>, layer: impl Layer + 'static, carried: i64) {
-        let names = std::mem::take(&mut self.names);
-        self.stages
-            .push(Stage::layer(name, layer).with_variables(names).carrying(carried));
-    }
-
     /// All stages, with the mean over space and the classifier behind them.
     pub(crate) fn classified(mut self, pool: &str, channels: i64, classes: i64) -> Result<Vec<Stage>, TchError> {
         let config = LinearConfig::new(channels, classes)

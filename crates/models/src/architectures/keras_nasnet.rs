@@ -4,9 +4,7 @@
 //! [arXiv:1707.07012](https://arxiv.org/abs/1707.07012). Layers, paddings, names and initialisation are those of
 //! `keras.applications.NASNetMobile`.
 //!
-//! A cell looks at the outputs of the two cells before it. A stage has one input, so a cell's stage hands on, behind
-//! the channels of its own output, the earlier output as the next cell wants it ([`Stage::carried`] says how many
-//! channels that are): adjusted in resolution and width, which for the next cell is the first thing to do anyway.
+//! A cell looks at the outputs of the two cells before it. So it puts aside what it is given, for the next cell.
 
 use tch::{TchError, Tensor};
 
@@ -57,7 +55,7 @@ impl Layer for Twice {
     }
 }
 
-/// An earlier output in the width, and if need be the resolution, of the next cell.
+/// An earlier output in the width, and if need be the resolution, of a cell.
 #[derive(Debug)]
 enum Adjust {
     Project(ConvNorm<2>),
@@ -162,34 +160,39 @@ impl Operations {
     }
 }
 
-/// One cell, and the adjusting of its input for the cell after the next.
+/// One cell.
 #[derive(Debug)]
 struct Cell {
-    /// How many of the input's channels, the last ones, are the adjusted earlier output; none for the first cell,
-    /// whose earlier output is the input itself.
-    carried: i64,
+    name: String,
+    /// Makes the earlier output fit; none in the first cell, whose earlier output is the input itself.
+    adjust: Option<Adjust>,
     squeeze: ConvNorm<2>,
     operations: Operations,
-    next: Option<Adjust>,
+    next: Next,
+}
+
+/// Whether the input is of use to the cell behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Cell,
+    Head,
 }
 
 impl Layer for Cell {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let own = x.size().get(1).copied().unwrap_or(0) - self.carried;
-        let input = x.f_narrow(1, 0, own)?;
-        let previous = match self.carried {
-            0 => input.shallow_clone(),
-            carried => x.f_narrow(1, own, carried)?,
+        let previous = match &self.adjust {
+            None => x.shallow_clone(),
+            Some(adjust) => adjust.forward(&pass.take(&self.name)?, pass)?,
         };
-        let squeezed = self.squeeze.forward(&input.f_relu()?, pass)?;
+        if self.next == Next::Cell {
+            pass.carry(x);
+        }
+        let squeezed = self.squeeze.forward(&x.f_relu()?, pass)?;
         let mut outputs = match self.operations {
             Operations::Normal { .. } => vec![previous.shallow_clone()],
             Operations::Reduction { .. } => Vec::new(),
         };
         outputs.extend(self.operations.forward(squeezed, previous, pass)?);
-        if let Some(adjust) = &self.next {
-            outputs.push(adjust.forward(&input, pass)?);
-        }
         Tensor::f_cat(&outputs, 1)
     }
 }
@@ -294,9 +297,9 @@ fn operations(layers: &mut Layers<'_>, plan: &Plan, previous: i64) -> Result<Ope
     })
 }
 
-/// What makes an output of `inputs` channels fit for the cell `next`, behind a cell of the kind `between`.
-fn adjust(layers: &mut Layers<'_>, inputs: i64, between: Kind, next: &Plan) -> Result<Adjust, TchError> {
-    let Plan { id, filters, .. } = next;
+/// What makes an output of `inputs` channels fit for a cell, behind a cell of the kind `between`.
+fn adjust(layers: &mut Layers<'_>, inputs: i64, between: Kind, cell: &Plan) -> Result<Adjust, TchError> {
+    let Plan { id, filters, .. } = cell;
     let norm = format!("adjust_bn_{id}");
     Ok(match between {
         Kind::Normal => {
@@ -324,27 +327,32 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &NasNetConf
 
     let plans = plans(config);
     let mut inputs = config.stem;
-    let mut carried = 0;
+    // The kind of the cell before, and the channels that it was given.
+    let mut before: Option<(Kind, i64)> = None;
     for (index, plan) in plans.iter().enumerate() {
+        let adjust = before
+            .map(|(kind, channels)| adjust(&mut layers, channels, kind, plan))
+            .transpose()?;
         let (conv, norm) = match plan.kind {
             Kind::Normal => ("normal_conv_1", "normal_bn_1"),
             Kind::Reduction => ("reduction_conv_1", "reduction_bn_1"),
         };
         let (conv, norm) = (format!("{conv}_{}", plan.id), format!("{norm}_{}", plan.id));
         let squeeze = layers.conv_norm(&conv, &norm, squeeze(inputs, plan.filters))?;
-        let previous = if carried == 0 { inputs } else { carried };
-        let operations = operations(&mut layers, plan, previous)?;
-        let next = plans.get(index + 1);
+        let previous = if adjust.is_some() { plan.filters } else { inputs };
         let cell = Cell {
-            carried,
+            name: plan.stage(),
+            adjust,
             squeeze,
-            operations,
-            next: next
-                .map(|next| adjust(&mut layers, inputs, plan.kind, next))
-                .transpose()?,
+            operations: operations(&mut layers, plan, previous)?,
+            next: if index + 1 < plans.len() {
+                Next::Cell
+            } else {
+                Next::Head
+            },
         };
-        carried = next.map_or(0, |next| next.filters);
-        layers.carrying_stage(plan.stage(), cell, carried);
+        layers.stage(plan.stage(), cell);
+        before = Some((plan.kind, inputs));
         inputs = plan.outputs();
     }
     // Keras's name for it, the 188th activation without a name of its own.

@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use tch::{TchError, Tensor};
 
@@ -12,25 +12,59 @@ pub(crate) struct Work {
     pub(crate) packed: Cell<u64>,
 }
 
-/// One run through a network: training or not, and whether work is counted.
+/// One run through a network: training or not, whether work is counted, and what stages put aside for later ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pass<'a> {
     train: bool,
     work: Option<&'a Work>,
+    carried: Option<&'a RefCell<Vec<Tensor>>>,
 }
 
 impl<'a> Pass<'a> {
     /// Training if `train`: dropout drops, batch norms use the batch's statistics and keep running ones.
     pub(crate) fn new(train: bool) -> Self {
-        Self { train, work: None }
+        Self {
+            train,
+            ..Self::default()
+        }
     }
 
     /// An evaluation that adds its multiplications to `work`.
     pub(crate) fn counting(work: &'a Work) -> Self {
         Self {
-            train: false,
             work: Some(work),
+            ..Self::default()
         }
+    }
+
+    /// With a place for what stages put aside.
+    pub(crate) fn carrying(self, carried: &'a RefCell<Vec<Tensor>>) -> Self {
+        Self {
+            carried: Some(carried),
+            ..self
+        }
+    }
+
+    /// Puts a tensor aside for a later stage. Stages put aside what they are given, never what they put out, so that a
+    /// gradient at a stage's output counts every way from there.
+    pub(crate) fn carry(self, x: &Tensor) {
+        if let Some(carried) = self.carried {
+            carried.borrow_mut().push(x.shallow_clone());
+        }
+    }
+
+    /// What was put aside last, for the stage `name`.
+    ///
+    /// # Errors
+    /// [`TchError::Shape`] for a stage that is run alone.
+    pub(crate) fn take(self, name: &str) -> Result<Tensor, TchError> {
+        let last = self.carried.and_then(|carried| carried.borrow_mut().pop());
+        last.ok_or_else(|| TchError::Shape(format!("{name} takes what an earlier stage carries on, found nothing")))
+    }
+
+    /// Everything that is put aside.
+    pub(crate) fn carried(self) -> Option<&'a RefCell<Vec<Tensor>>> {
+        self.carried
     }
 
     pub(crate) fn train(self) -> bool {

@@ -11,6 +11,8 @@ of the definition, not of one more order of rounding. A file holds
     gain                   what norms scale by, chosen to keep signals in range
     HxW.stage.NAME         18 numbers (formula.numbers) of every stage's output for a batch of two in
                            evaluation mode, at an even and at an odd size; the last are the logits
+    HxW.gradient.NAME      18 numbers of the gradient of the samples' classes' logits by the output of some of
+                           NASNet's cells, with what earlier cells put out held fixed, at the first size
     train.HxW.logits       of a batch of four in training mode
     train.loss             cross-entropy before and after one step of gradient descent
     train.gradients        root mean square of every trained variable's gradient, by sorted name
@@ -143,6 +145,25 @@ def jax_gradients(model, inputs, targets):
     return float(loss), np.asarray(logits), [np.asarray(gradient) for gradient in gradients]
 
 
+def nasnet_gradients(model, size):
+    """Of the logits of each sample's class, by what every fourth cell puts out. The next cell looks at the output of the
+    cell before, too, which is held fixed."""
+    import jax
+    import keras
+
+    for cell in range(NASNET_MOBILE.index("reduction_concat_stem_1"), NASNET_MOBILE.index("normal_concat_12"), 4):
+        outputs = [model.get_layer(NASNET_MOBILE[place]).output for place in (cell, cell - 1)]
+        values = keras.Model(model.inputs, outputs).predict_on_batch([batch(2, size)])
+        tail = keras.Model(outputs, model.outputs[0])
+        weights = [[variable.value for variable in part] for part in (tail.trainable_variables, tail.non_trainable_variables)]
+
+        def score(*outputs):
+            logits, _ = tail.stateless_call(*weights, list(outputs), training=False)
+            return logits[np.arange(2), labels(2)].sum()
+
+        yield NASNET_MOBILE[cell], channels_first(jax.grad(score)(*values))
+
+
 def write(name):
     backend(name)
     import keras
@@ -176,6 +197,10 @@ def write(name):
             key = f"{size[0]}x{size[1]}.stage.{stage}"
             found[key] = numbers(stage, output)
             print(f"    {stage} {output.shape[1:]} {found[key][1]:.3g}")
+        if stages is NASNET_MOBILE and size == sizes[0]:
+            for stage, gradient in nasnet_gradients(model, size):
+                found[f"{size[0]}x{size[1]}.gradient.{stage}"] = numbers(stage, gradient)
+                print(f"    gradient at {stage} {gradient.shape[1:]} {rms(gradient):.3g}")
 
     model = filled(name, training, gain)
     inputs, targets = batch(4, training), labels(4)

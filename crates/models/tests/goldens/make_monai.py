@@ -5,7 +5,9 @@ Ran with monai 1.6.1, torch 2.11.0, safetensors 0.8.0, numpy 2.4.6. `python make
 all, `python make_monai.py resnet10_3d` one.
 
 MONAI runs in double precision here, on weights and inputs rounded to single. The files hold what
-those of make_keras.py do. The loss of a BasicUNet is the mean over pixels.
+those of make_keras.py do. The loss of a BasicUNet is the mean over pixels; its gradients in evaluation mode are
+those of the logits of a class for each sample, summed over a region, and torch's at every stage's output, which its
+hooks would see: through the next block and past it.
 """
 
 import sys
@@ -31,11 +33,16 @@ def resnet(depth, blocks):
     return lambda: build(spatial_dims=3, n_input_channels=1, num_classes=CLASSES), [*stages, "avgpool", "fc"], 1
 
 
+DOWN = [f"down_{level}" for level in (1, 2, 3, 4)]
+UP = [f"upcat_{level}" for level in (4, 3, 2, 1)]
+UNET = ["conv_0", *DOWN, *UP, "final_conv"]
+
+
 def unet(dimensions, channels):
     def build():
         return nets.BasicUNet(spatial_dims=dimensions, in_channels=channels, out_channels=CLASSES)
 
-    return build, ["conv_0", "upcat_1", "final_conv"], channels
+    return build, UNET, channels
 
 
 # Network, gain, sizes in evaluation mode, size in training mode.
@@ -50,11 +57,41 @@ NETWORKS = {
     "basic_unet_3d": (unet(3, 1), 1.0, [(32, 32, 48), (37, 35, 33)], (32, 32, 32)),
 }
 
+# Where gradients are taken in evaluation mode: the first of the sizes, and the stages. Volumes take long in double
+# precision, so there one size and a block on the way down, the lowest and one on the way up will do.
+GRADIENTS = {"basic_unet_2d": (0, UNET), "basic_unet_3d": (1, ["down_1", "down_4", "upcat_3"])}
+
 
 def fill(network, gain):
     for key, tensor in network.state_dict().items():
         if not key.endswith("num_batches_tracked"):
             tensor.copy_(torch.from_numpy(parameter(key, tuple(tensor.shape), gain)))
+
+
+def region(size):
+    """Every third place, along diagonals."""
+    places = np.indices(size)
+    return torch.from_numpy((places[0] + 2 * places[1]) % 3 == 0)
+
+
+def gradients(network, stages, inputs):
+    """Of the logits of a sample's class in the region, by each stage's output."""
+    outputs = {}
+
+    def keep(stage):
+        def hook(_, __, output):
+            output.retain_grad()
+            outputs[stage] = output
+
+        return hook
+
+    hooks = [network.get_submodule(stage).register_forward_hook(keep(stage)) for stage in stages]
+    logits = network(inputs)
+    for hook in hooks:
+        hook.remove()
+    chosen = logits[torch.arange(len(inputs)), torch.from_numpy(labels(len(inputs)))]
+    (chosen * region(inputs.shape[2:])).sum().backward()
+    return {stage: output.grad.numpy() for stage, output in outputs.items()}
 
 
 def write(name):
@@ -91,6 +128,11 @@ def write(name):
             key = f"{spelled(size)}.stage.{stage}"
             found[key] = numbers(stage, outputs[stage].numpy())
             print(f"    {stage} {tuple(outputs[stage].shape[1:])} {found[key][1]:.3g}")
+        first, looked_into = GRADIENTS.get(name, (0, []))
+        if looked_into and size in sizes[first:]:
+            for stage, gradient in gradients(network, looked_into, batch(2, size)).items():
+                found[f"{spelled(size)}.gradient.{stage}"] = numbers(stage, gradient)
+            network.zero_grad()
 
     network.train()
     inputs = batch(4, training)

@@ -113,12 +113,14 @@ table.add("watershed 320x320, with the gradient", "watershed", SKIMAGE,
 table.add("SLIC 320x320, 400 superpixels", "slic", SKIMAGE,
           lambda: segmentation.slic(image, 400, 0.1, channel_axis=None), 1)
 
-case = "dense CRF 320x320, grey"
-if crf_module is None:
-    table.leave_out(case, "pydensecrf", reason)
-else:
-    features = np.stack([*[axis / 80 for axis in np.indices(image.shape)], (image - image.min()) / 0.05])
-    features = np.ascontiguousarray(features.reshape(3, -1), dtype=np.float32)
-    table.add(case, "dense_crf", "pydensecrf 1.0rc3", dense_crf(crf_module, heatmap, features), 0.3, rounds=9)
+# The colours are the grey image, the same turned over and turned aside.
+for name, ours, planes in [("grey", "dense_crf", [image]), ("RGB", "dense_crf_rgb", [image, image[::-1], image.T])]:
+    case = f"dense CRF 320x320, {name}"
+    if crf_module is None:
+        table.leave_out(case, "pydensecrf", reason)
+        continue
+    features = [axis / 80 for axis in np.indices(image.shape)] + [(plane - image.min()) / 0.05 for plane in planes]
+    features = np.array(features, dtype=np.float32).reshape(len(features), -1)
+    table.add(case, ours, "pydensecrf 1.0rc3", dense_crf(crf_module, heatmap, features), 0.3, rounds=9)
 
 table.write()

@@ -7,8 +7,8 @@ mod answer;
 use std::hint::black_box;
 
 use anyhow::Result;
-use heatmap_seg::{DenseCrf, Hysteresis, LocalThreshold, RandomWalker, Seeds, Slic, Threshold, Watershed};
-use ndarray::Array2;
+use heatmap_seg::{DenseCrf, Hysteresis, Image, LocalThreshold, RandomWalker, Seeds, Slic, Threshold, Watershed};
+use ndarray::{Array2, Axis, s};
 
 use crate::answer::{Cases, answer};
 
@@ -71,8 +71,16 @@ fn cases() -> Result<Cases> {
     add(&mut cases, "slic", move || {
         Ok(black_box(Slic::default().superpixels(i.view())?).len())
     });
+    let (h, i) = (heatmap.clone(), image.clone());
     add(&mut cases, "dense_crf", move || {
-        Ok(black_box(DenseCrf::default().apply(heatmap.view(), image.view())?).len())
+        Ok(black_box(DenseCrf::default().apply(h.view(), i.view())?).len())
+    });
+    // The grey image, turned over and turned aside.
+    let turned = [image.view(), image.slice(s![..;-1, ..]), image.t()];
+    let colours = ndarray::stack(Axis(2), &turned)?;
+    add(&mut cases, "dense_crf_rgb", move || {
+        let image = Image::Channels(colours.view());
+        Ok(black_box(DenseCrf::default().apply(heatmap.view(), image)?).len())
     });
     Ok(cases)
 }

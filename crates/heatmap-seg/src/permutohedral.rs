@@ -1,8 +1,8 @@
 //! Gaussian filtering of values at scattered places by the permutohedral lattice: values are splatted onto the
 //! lattice's vertices around them, blurred along its axes and sliced back.
 //!
-//! Places that lie in one simplex have the same vertices around them. So places are gathered by simplices first, and only
-//! simplices look their vertices up.
+//! Places are taken in parts. A part numbers its own simplices and vertices, so that only one vertex of a part, not one of
+//! every place, is looked up among all.
 //!
 //! Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", 2010,
 //! [10.1111/j.1467-8659.2009.01645.x](https://doi.org/10.1111/j.1467-8659.2009.01645.x).
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// The most features that a place may have.
 pub(crate) const MOST_FEATURES: usize = 6;
 const MOST_CORNERS: usize = MOST_FEATURES + 1;
-/// Places, simplices or vertices that one thread takes at a time.
+/// Places or vertices that one thread takes at a time.
 const PART: usize = 1 << 12;
 
 /// The lattice around some places. Vertex 0 stands for those that no place touches.
@@ -23,49 +23,25 @@ const PART: usize = 1 << 12;
 pub(crate) struct Lattice {
     /// [`Lattice::filter_with`] for as many corners as a simplex has.
     filter: fn(&Lattice, &[f32], &mut [f32]),
-    /// The simplex that each place lies in, and the weights of its vertices, one after the other.
-    simplices: Vec<u32>,
-    weights: Vec<f32>,
-    /// The places in each simplex.
-    places: Lists,
-    /// The vertices of each simplex, one after the other.
-    vertices: Vec<u32>,
-    /// Where each vertex is among `vertices`.
-    corners_at: Lists,
+    parts: Vec<Part>,
+    /// Where each vertex is among the parts' vertices, one part's after the other's, from `starts[vertex]` to
+    /// `starts[vertex + 1]`.
+    starts: Vec<u32>,
+    positions: Vec<u32>,
     /// The two vertices beside each vertex, for each direction in turn.
     beside: Vec<Vec<[u32; 2]>>,
 }
 
-/// Lists of positions, from `starts[list]` to `starts[list + 1]`.
+/// Some places, with simplices and vertices numbered for them alone.
 #[derive(Debug)]
-struct Lists {
-    starts: Vec<u32>,
-    positions: Vec<u32>,
-}
-
-impl Lists {
-    /// The positions of each of the numbers 0 to `count` − 1.
-    fn of(numbers: &[u32], count: usize) -> Lists {
-        let mut starts = vec![0_u32; count + 1];
-        for &number in numbers {
-            starts[number as usize + 1] += 1;
-        }
-        for number in 0..count {
-            starts[number + 1] += starts[number];
-        }
-        let mut next = starts.clone();
-        let mut positions = vec![0; numbers.len()];
-        for (position, &number) in (0..).zip(numbers) {
-            let next = &mut next[number as usize];
-            positions[*next as usize] = position;
-            *next += 1;
-        }
-        Lists { starts, positions }
-    }
-
-    fn list(&self, number: usize) -> &[u32] {
-        &self.positions[self.starts[number] as usize..self.starts[number + 1] as usize]
-    }
+struct Part {
+    /// The simplex that each place lies in, and the weights of its vertices, one after the other.
+    simplices: Vec<u32>,
+    weights: Vec<f32>,
+    /// The vertices of each simplex, one after the other.
+    corners: Vec<u32>,
+    /// The lattice's vertex that each vertex is.
+    vertices: Vec<u32>,
 }
 
 /// A simplex by its vertex of remainder 0 and the order of its coordinates; a vertex is one by an order of zeros.
@@ -150,43 +126,35 @@ impl Lattice {
     }
 
     fn around<const FEATURES: usize, const CORNERS: usize>(places: &[f32]) -> Lattice {
-        let (places, _) = places.as_chunks::<FEATURES>();
-        let mut simplices = vec![0_u32; places.len()];
-        let mut weights = vec![0.0_f32; places.len() * CORNERS];
         let scales = std::array::from_fn(|axis| {
             let deviation = (2.0_f64 / 3.0).sqrt() * CORNERS as f64;
             deviation / (((axis + 1) * (axis + 2)) as f64).sqrt()
         });
-        // Each part numbers its own simplices, and then the parts are put together in their order.
-        let names: Vec<Vec<Name<FEATURES>>> = simplices
-            .par_chunks_mut(PART)
-            .zip(weights.par_chunks_mut(PART * CORNERS))
-            .zip(places.par_chunks(PART))
-            .map(|((simplices, weights), places)| {
-                let mut numbers = Numbers::from(0);
-                let (weights, _) = weights.as_chunks_mut();
-                for ((number, weights), place) in simplices.iter_mut().zip(weights).zip(places) {
-                    let (name, parts) = simplex::<FEATURES, CORNERS>(place, &scales);
-                    *number = numbers.number(name);
-                    *weights = parts;
-                }
-                numbers.names
+        let (places, _) = places.as_chunks::<FEATURES>();
+        let parts: Vec<(Part, Vec<Name<FEATURES>>)> = (places.par_chunks(PART))
+            .map(|places| part::<FEATURES, CORNERS>(places, &scales))
+            .collect();
+        let mut known = Numbers::from(1);
+        let parts: Vec<Part> = (parts.into_iter())
+            .map(|(part, names)| Part {
+                vertices: names.into_iter().map(|name| known.number(name)).collect(),
+                ..part
             })
             .collect();
-        let mut all = Numbers::from(0);
-        let parts: Vec<Vec<u32>> = (names.into_iter())
-            .map(|names| names.into_iter().map(|name| all.number(name)).collect())
-            .collect();
-        (simplices.par_chunks_mut(PART).zip(parts)).for_each(|(simplices, numbers)| {
-            for simplex in simplices {
-                *simplex = numbers[*simplex as usize];
-            }
-        });
-        let mut known = Numbers::from(1);
-        let vertices: Vec<u32> = (all.names.iter())
-            .flat_map(|name| (0..CORNERS).map(|remainder| vertex(name, remainder)))
-            .map(|name| known.number(name))
-            .collect();
+        let mut starts = vec![0_u32; known.names.len() + 2];
+        for &vertex in parts.iter().flat_map(|part| &part.vertices) {
+            starts[vertex as usize + 1] += 1;
+        }
+        for vertex in 1..starts.len() {
+            starts[vertex] += starts[vertex - 1];
+        }
+        let mut next = starts.clone();
+        let mut positions = vec![0; starts[starts.len() - 1] as usize];
+        for (position, &vertex) in (0..).zip(parts.iter().flat_map(|part| &part.vertices)) {
+            let next = &mut next[vertex as usize];
+            positions[*next as usize] = position;
+            *next += 1;
+        }
         let beside = (0..CORNERS)
             .map(|direction| {
                 let find = |name: &Name<FEATURES>, sign: i32| {
@@ -205,11 +173,9 @@ impl Lattice {
             .collect();
         Lattice {
             filter: Lattice::filter_with::<CORNERS>,
-            weights,
-            places: Lists::of(&simplices, all.names.len()),
-            simplices,
-            corners_at: Lists::of(&vertices, known.names.len() + 1),
-            vertices,
+            parts,
+            starts,
+            positions,
             beside,
         }
     }
@@ -220,24 +186,17 @@ impl Lattice {
     }
 
     fn filter_with<const CORNERS: usize>(&self, values: &[f32], filtered: &mut [f32]) {
-        let (weights, _) = self.weights.as_chunks::<CORNERS>();
-        let (vertices, _) = self.vertices.as_chunks::<CORNERS>();
-        let mut splats = vec![0.0_f32; self.vertices.len()];
-        let (splats_of, _) = splats.as_chunks_mut::<CORNERS>();
-        splats_of.par_iter_mut().enumerate().for_each(|(simplex, splats)| {
-            let mut sums = [0.0_f64; CORNERS];
-            for &place in self.places.list(simplex) {
-                let value = values[place as usize];
-                for (sum, weight) in sums.iter_mut().zip(weights[place as usize]) {
-                    *sum += f64::from(weight * value);
-                }
-            }
-            *splats = sums.map(|sum| sum as f32);
-        });
-        let mut lattice = vec![0.0_f32; self.corners_at.starts.len() - 1];
-        (lattice.par_iter_mut().enumerate().with_min_len(PART)).for_each(|(vertex, value)| {
-            *value = self.corners_at.list(vertex).iter().map(|&at| splats[at as usize]).sum();
-        });
+        let parts = self.parts.par_iter();
+        let splats: Vec<Vec<f64>> = (parts.zip(values.par_chunks(PART)))
+            .map(|(part, values)| part.splat::<CORNERS>(values))
+            .collect();
+        let splats = splats.concat();
+        let mut lattice: Vec<f32> = (self.starts.par_windows(2).with_min_len(PART))
+            .map(|around| {
+                let positions = &self.positions[around[0] as usize..around[1] as usize];
+                positions.iter().map(|&at| splats[at as usize]).sum::<f64>() as f32
+            })
+            .collect();
         let mut blurred = vec![0.0; lattice.len()];
         for beside in &self.beside {
             blurred
@@ -252,12 +211,62 @@ impl Lattice {
             // What flows onto vertices that no place touches is lost.
             lattice[0] = 0.0;
         }
-        let around = self.simplices.par_iter().zip(weights);
-        (filtered.par_iter_mut().zip(around).with_min_len(PART)).for_each(|(filtered, (&simplex, weights))| {
-            let around = vertices[simplex as usize].iter().zip(weights);
-            *filtered = around.map(|(&vertex, weight)| weight * lattice[vertex as usize]).sum();
-        });
+        let parts = self.parts.par_iter().zip(filtered.par_chunks_mut(PART));
+        parts.for_each(|(part, filtered)| part.slice::<CORNERS>(&lattice, filtered));
     }
+}
+
+impl Part {
+    /// The values that flow to each of the part's vertices.
+    fn splat<const CORNERS: usize>(&self, values: &[f32]) -> Vec<f64> {
+        let (corners, _) = self.corners.as_chunks::<CORNERS>();
+        let (weights, _) = self.weights.as_chunks::<CORNERS>();
+        let mut sums = vec![0.0; self.vertices.len()];
+        for ((&simplex, weights), value) in self.simplices.iter().zip(weights).zip(values) {
+            for (&vertex, weight) in corners[simplex as usize].iter().zip(weights) {
+                sums[vertex as usize] += f64::from(weight * value);
+            }
+        }
+        sums
+    }
+
+    /// The values at each place of the part.
+    fn slice<const CORNERS: usize>(&self, lattice: &[f32], filtered: &mut [f32]) {
+        let (corners, _) = self.corners.as_chunks::<CORNERS>();
+        let (weights, _) = self.weights.as_chunks::<CORNERS>();
+        let vertices: Vec<f32> = self.vertices.iter().map(|&vertex| lattice[vertex as usize]).collect();
+        for ((&simplex, weights), filtered) in self.simplices.iter().zip(weights).zip(filtered) {
+            let around = corners[simplex as usize].iter().zip(weights);
+            *filtered = around.map(|(&vertex, weight)| weight * vertices[vertex as usize]).sum();
+        }
+    }
+}
+
+/// A part of the places, its vertices not yet looked up, and their names.
+fn part<const FEATURES: usize, const CORNERS: usize>(
+    places: &[[f32; FEATURES]],
+    scales: &[f64; FEATURES],
+) -> (Part, Vec<Name<FEATURES>>) {
+    let mut weights = Vec::with_capacity(places.len() * CORNERS);
+    let (mut simplices, mut vertices) = (Numbers::from(0), Numbers::from(0));
+    let numbers = (places.iter())
+        .map(|place| {
+            let (name, parts) = simplex::<FEATURES, CORNERS>(place, scales);
+            weights.extend(parts);
+            simplices.number(name)
+        })
+        .collect();
+    let corners = (simplices.names.iter())
+        .flat_map(|name| (0..CORNERS).map(|remainder| vertex(name, remainder)))
+        .map(|name| vertices.number(name))
+        .collect();
+    let part = Part {
+        simplices: numbers,
+        weights,
+        corners,
+        vertices: Vec::new(),
+    };
+    (part, vertices.names)
 }
 
 /// The vertex of a simplex that has this remainder.

@@ -4,29 +4,29 @@
 //! cargo run --release --example segmentation_ablation -- --run runs/busi
 //! ```
 //!
-//! The images are read and parted as in the run and the network has its weights. Thresholds, seeds and the
+//! The images are read again, or the phantoms made again, parted as the run's `metrics.csv` says, and the network has its
+//! weights. Thresholds, seeds and the
 //! dense CRF's weight and even odds are those of the best mean Dice on the validation lesions. On the test lesions, each refinement's Dice and
 //! its difference from the plain threshold's, lesion by lesion, are given with 95 % bootstrap intervals over groups.
 
 mod ablation;
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use gradcam_core::{Parallelism, Stage, Stages, Target, grad_cam, kernel, random_cam};
 use models::{Architecture, Head, Network, NetworkConfig};
 use ndarray::{Axis, Ix2, Ix3};
-use scan_data::{BatchSpec, Dataset, ReadOptions, Scan, Split, batch};
+use scan_data::{BatchSpec, Dataset, Phantoms, ReadOptions, Scan, batch};
 use serde::Deserialize;
 use tch::{Device, Tensor};
 
 use crate::ablation::{Case, ablate};
 
-/// Shares of the images for training, validation and test, as in `sneak_attack`.
-const SHARES: [f64; 3] = [0.6, 0.2, 0.2];
 /// Normal, lesion.
 const CLASSES: i64 = 2;
 const LESION: i64 = 1;
@@ -37,7 +37,7 @@ const BATCH: usize = 16;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// The output folder of a finished run of sneak_attack with --data
+    /// The output folder of a finished run of sneak_attack
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
 
@@ -56,13 +56,22 @@ struct Run {
 
 #[derive(Debug, Deserialize)]
 struct RunData {
-    parts: Vec<RunPart>,
+    phantoms: Option<RunPhantoms>,
 }
 
 #[derive(Debug, Deserialize)]
-struct RunPart {
-    lesion: usize,
-    normal: usize,
+struct RunPhantoms {
+    count: usize,
+    size: usize,
+}
+
+/// What is needed of a row of a run's `metrics.csv`.
+#[derive(Debug, Deserialize)]
+struct RunImage {
+    network: String,
+    image: String,
+    part: String,
+    lesion: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,42 +99,30 @@ fn run(options: &Options) -> Result<()> {
         value.parse().with_context(|| format!("--{name} {value}"))
     };
     let (seed, side) = (number("seed")?, number("image-size")? as usize);
-    let Some(folder) = options
-        .data
-        .clone()
-        .or(setting(&run.command, "data").map(PathBuf::from))
-    else {
-        bail!(
-            "the run in {} is one on phantoms; expected --data",
-            options.run.display()
-        );
+    let dataset = match (run.data.phantoms, options.data.as_deref()) {
+        (Some(phantoms), None) => Phantoms::default()
+            .with_count(phantoms.count)
+            .with_size(phantoms.size)
+            .with_seed(seed)
+            .generate()?,
+        (_, folder) => {
+            let folder = folder.or(setting(&run.command, "data").map(Path::new));
+            let folder = folder.with_context(|| format!("{} names no folder of images", file.display()))?;
+            let layout = setting(&run.command, "layout").map(str::parse).transpose()?;
+            Dataset::read_with(folder, &ReadOptions::default().with_layout(layout), &|_, _| ())?
+        }
     };
-    let layout = setting(&run.command, "layout").map(str::parse).transpose()?;
-    let dataset = Dataset::read_with(&folder, &ReadOptions::default().with_layout(layout), &|_, _| ())?;
-    let split = Split::by_group(&dataset.scans, SHARES, seed)?;
-    let parts = [&split.train, &split.validation, &split.test];
-    for (found, expected) in parts.into_iter().zip(&run.data.parts) {
-        let lesions = found.iter().filter(|&&index| dataset.scans[index].lesion).count();
-        ensure!(
-            (lesions, found.len()) == (expected.lesion, expected.lesion + expected.normal),
-            "the images in {} are not those of the run: {lesions} lesions of {} in a part; expected {} of {}",
-            folder.display(),
-            found.len(),
-            expected.lesion,
-            expected.lesion + expected.normal
-        );
-    }
-    let lesions = |part: &[usize]| -> Vec<usize> {
-        let lesions = part.iter().filter(|&&index| dataset.scans[index].lesion);
-        lesions.copied().collect()
-    };
-    let (validation, test) = (lesions(&split.validation), lesions(&split.test));
+    let images = images(&options.run.join("metrics.csv"))?;
     for RunNetwork { network: name, layer } in &run.networks {
         let architecture: Architecture = name.parse()?;
         let mut network = NetworkConfig::new(architecture)
             .with_classes(CLASSES)
             .build(Device::Cpu)?;
         network.load(options.run.join(name).join("weights.safetensors"), Head::Exact)?;
+        let (validation, test) = (
+            lesions(&dataset.scans, &images, name, "validation")?,
+            lesions(&dataset.scans, &images, name, "test")?,
+        );
         let cases = |part: &[usize]| cases(&network, layer, &dataset.scans, part, side, seed);
         let table = ablate(&cases(&validation)?, &cases(&test)?, seed)?;
         println!(
@@ -135,6 +132,30 @@ fn run(options: &Options) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The rows of a run's table of images.
+fn images(file: &Path) -> Result<Vec<RunImage>> {
+    let mut reader = csv::Reader::from_path(file).with_context(|| file.display().to_string())?;
+    let rows: Result<_, csv::Error> = reader.deserialize().collect();
+    rows.with_context(|| file.display().to_string())
+}
+
+/// The lesions of a part of the run, among the scans read.
+fn lesions(scans: &[Scan], images: &[RunImage], network: &str, part: &str) -> Result<Vec<usize>> {
+    let numbers: HashMap<&str, usize> = scans.iter().map(|scan| scan.id.as_str()).zip(0..).collect();
+    let of_part = images
+        .iter()
+        .filter(|row| row.network == network && row.part == part && row.lesion);
+    let found: Vec<usize> = of_part
+        .map(|row| {
+            let number = numbers.get(row.image.as_str()).copied();
+            let number = number.filter(|&number| scans[number].lesion);
+            number.with_context(|| format!("the run's lesion {:?} is not among the images", row.image))
+        })
+        .collect::<Result<_>>()?;
+    ensure!(!found.is_empty(), "the run has no lesions of {network} for {part}");
+    Ok(found)
 }
 
 /// The value of an option in a command line.
@@ -200,6 +221,31 @@ mod tests {
         assert_eq!(setting(command, "layout"), Some("busi"));
         assert_eq!(setting(command, "seed"), Some("7"));
         assert_eq!(setting(command, "layer"), None);
+    }
+
+    #[test]
+    fn lesions_are_those_of_the_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("metrics.csv");
+        let dataset = Phantoms::default().with_count(16).with_size(32).generate().unwrap();
+        let mut table = "network,image,group,part,lesion,dice_otsu\n".to_owned();
+        for (number, scan) in dataset.scans.iter().enumerate() {
+            let part = ["train", "validation", "test"][number % 3];
+            for network in ["resnet18", "vgg16"] {
+                table += &format!("{network},{},{},{part},{},\n", scan.id, scan.group, scan.lesion);
+            }
+        }
+        fs::write(&file, table).unwrap();
+        let images = images(&file).unwrap();
+        assert_eq!(images.len(), 32);
+        let test = lesions(&dataset.scans, &images, "vgg16", "test").unwrap();
+        let expected: Vec<usize> = (0..16)
+            .filter(|&number| number % 3 == 2 && dataset.scans[number].lesion)
+            .collect();
+        assert_eq!(test, expected);
+        assert!(lesions(&dataset.scans, &images, "alexnet", "test").is_err());
+        let error = lesions(&dataset.scans[..2], &images, "vgg16", "test").unwrap_err();
+        assert!(error.to_string().contains("is not among the images"), "{error}");
     }
 
     #[test]

@@ -136,6 +136,10 @@ impl Data {
                 .dataset
                 .layout
                 .map_or("synthetic phantoms".to_owned(), |layout| layout.to_string()),
+            phantoms: self.dataset.layout.is_none().then_some(summary::Phantoms {
+                count: PHANTOMS,
+                size: PHANTOM_SIZE,
+            }),
             parts: parts.to_vec(),
             notes: self.dataset.notes.clone(),
             faults: faults.collect(),

@@ -234,6 +234,7 @@ mod tests {
         let data = Data {
             name: "phantoms".to_owned(),
             layout: "folders".to_owned(),
+            phantoms: None,
             parts: vec![part("train", 30, 40, 20), part("test", 10, 20, groups)],
             notes: Vec::new(),
             faults: Vec::new(),

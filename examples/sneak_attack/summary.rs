@@ -16,11 +16,21 @@ pub struct Summary {
 pub struct Data {
     pub name: String,
     pub layout: String,
+    /// What the phantoms were made of, if the images are such.
+    pub phantoms: Option<Phantoms>,
     pub parts: Vec<Part>,
     /// How images and groups were chosen.
     pub notes: Vec<String>,
     /// Images that could not be used.
     pub faults: Vec<String>,
+}
+
+/// The settings of synthetic images; their seed is that of the command.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Phantoms {
+    pub count: usize,
+    /// The side in pixels.
+    pub size: usize,
 }
 
 /// One part of the split.

@@ -65,10 +65,12 @@ pub enum CleanUp {
         radius: usize,
     },
     /// The pixels whose centres lie in the convex hull of the mask's pixels, each taken as the middles of
-    /// its four sides; scikit-image's `convex_hull_image`, in integers. 2-D only.
+    /// its sides; scikit-image's `convex_hull_image`, in integers. Up to three axes.
     ///
     /// Andrew, "Another Efficient Algorithm for Convex Hulls in Two Dimensions", 1979,
-    /// [10.1016/0020-0190(79)90072-3](https://doi.org/10.1016/0020-0190(79)90072-3).
+    /// [10.1016/0020-0190(79)90072-3](https://doi.org/10.1016/0020-0190(79)90072-3); in three point by point, as in
+    /// Edelsbrunner, "Algorithms in Combinatorial Geometry", 1987,
+    /// [10.1007/978-3-642-61568-9](https://doi.org/10.1007/978-3-642-61568-9).
     ConvexHull,
 }
 
@@ -76,15 +78,16 @@ impl CleanUp {
     /// The mask after this step.
     ///
     /// # Shapes
-    /// Any mask, an empty one too; the result has its shape. [`CleanUp::ConvexHull`] takes two axes.
+    /// Any mask, an empty one too; the result has its shape. [`CleanUp::ConvexHull`] takes one to three axes.
     ///
     /// # Errors
-    /// [`SegError::Axes`] for the convex hull of anything but two axes.
+    /// [`SegError::Axes`] for the convex hull of anything but one to three axes, [`SegError::Extent`] for that of a volume
+    /// of more than 2¹⁹ voxels along one.
     ///
     /// # Cost
     /// Components and holes: one visit to each pixel and its neighbours. Opening and closing: `4r + 2` steps a
     /// pixel and axis, in parallel, where trying the ball takes `r` to the number of axes. Hull: one pass, and
-    /// the hull's edges times the rows.
+    /// the hull's edges or planes times the rows; in 3-D also the corners of each slice's hull times the hull's faces.
     pub fn apply<D: Dimension>(self, mask: ArrayView<'_, bool, D>) -> Result<Array<bool, D>, SegError> {
         Ok(match self {
             CleanUp::AtLeast { pixels, connectivity } => keep_large(mask, pixels, connectivity),

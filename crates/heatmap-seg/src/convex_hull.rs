@@ -1,18 +1,36 @@
-//! The convex hull of a mask, in integers: coordinates are doubled, so that the middles of a pixel's sides
+//! The convex hull of an image's mask, in integers: coordinates are doubled, so that the middles of a pixel's sides
 //! are whole numbers.
 
-use ndarray::{Array, ArrayView, Dimension, Ix2};
+use ndarray::{Array, Array2, ArrayView, ArrayView2, Axis, Dimension, Ix1, Ix2, Ix3};
 
 use crate::SegError;
+use crate::convex_hull_3d::convex_hull_3d;
+use crate::image::shaped;
 
 pub(crate) fn convex_hull<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<Array<bool, D>, SegError> {
     let axes = mask.ndim();
-    let Ok(plane) = mask.view().into_dimensionality::<Ix2>() else {
-        return Err(SegError::Axes {
-            found: axes,
-            expected: 2,
-        });
+    let shape = mask.raw_dim();
+    let hull = match axes {
+        // A row is an image of one row.
+        1 => convex_hull_2d(in_axes::<_, Ix1>(&mask)?.insert_axis(Axis(0))).into_dyn(),
+        2 => convex_hull_2d(in_axes::<_, Ix2>(&mask)?).into_dyn(),
+        3 => convex_hull_3d(in_axes::<_, Ix3>(&mask)?)?.into_dyn(),
+        found => return Err(SegError::Axes { found, expected: 3 }),
     };
+    Ok(shaped(hull, shape, false))
+}
+
+/// The same mask in so many axes, which it has.
+fn in_axes<'a, D: Dimension, E: Dimension>(
+    mask: &'a ArrayView<'_, bool, D>,
+) -> Result<ArrayView<'a, bool, E>, SegError> {
+    mask.view().into_dimensionality().map_err(|_| SegError::Axes {
+        found: mask.ndim(),
+        expected: 3,
+    })
+}
+
+fn convex_hull_2d(plane: ArrayView2<'_, bool>) -> Array2<bool> {
     let mut points = Vec::new();
     for (row, pixels) in plane.rows().into_iter().enumerate() {
         let first = pixels.iter().position(|&on| on);
@@ -22,12 +40,11 @@ pub(crate) fn convex_hull<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<
             points.extend([(y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)]);
         }
     }
-    let mut hull = Array::from_elem(mask.raw_dim(), false);
+    let mut hull = Array2::from_elem(plane.raw_dim(), false);
     if points.is_empty() {
-        return Ok(hull);
+        return hull;
     }
-    points.sort_unstable();
-    let corners = [chain(points.iter().copied()), chain(points.iter().rev().copied())].concat();
+    let corners = corners(points);
     let width = plane.ncols() as i64;
     let mut pixels = hull.iter_mut();
     for y in (0..plane.nrows() as i64).map(|row| 2 * row) {
@@ -48,7 +65,13 @@ pub(crate) fn convex_hull<D: Dimension>(mask: ArrayView<'_, bool, D>) -> Result<
             *pixel = (first..=last).contains(&column);
         }
     }
-    Ok(hull)
+    hull
+}
+
+/// The corners of the hull of two points or more, which may be the same.
+pub(crate) fn corners(mut points: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    points.sort_unstable();
+    [chain(points.iter().copied()), chain(points.iter().rev().copied())].concat()
 }
 
 /// Positive if the way from `a` over `b` to `c` turns left, x pointing left of y.

@@ -2,7 +2,7 @@ use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{check, shaped};
+use crate::image::{check, likelier, shaped};
 use crate::lanes::{ABREAST, Abreast, add_weighted, pass_along};
 use crate::permutohedral::{Lattice, MOST_FEATURES};
 use crate::{Image, SegError};
@@ -117,9 +117,7 @@ impl DenseCrf {
         heatmap: ArrayView<'_, f32, D>,
         image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
-        Ok(self
-            .probabilities(heatmap, image)?
-            .mapv(|probability| probability > 0.5))
+        self.probabilities(heatmap, image).map(likelier)
     }
 
     /// The probability of the foreground at each pixel.

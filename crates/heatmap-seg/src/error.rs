@@ -68,6 +68,14 @@ pub enum SegError {
         /// How many it may have.
         expected: usize,
     },
+    /// An axis too long for the step's arithmetic.
+    #[error("{found} pixels along an axis; expected up to {most}")]
+    Extent {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// An image value that is NaN or infinite.
     #[error("the image is {value} somewhere; expected finite numbers")]
     Image {

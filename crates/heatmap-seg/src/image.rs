@@ -124,3 +124,8 @@ pub(crate) fn shaped<T: Clone, D: Dimension>(values: impl IntoIterator<Item = T>
     array.iter_mut().zip(values).for_each(|(to, value)| *to = value);
     array
 }
+
+/// Where the foreground is likelier than the background.
+pub(crate) fn likelier<D: Dimension>(probabilities: Array<f32, D>) -> Array<bool, D> {
+    probabilities.mapv(|probability| probability > 0.5)
+}

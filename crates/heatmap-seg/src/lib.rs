@@ -23,7 +23,7 @@
 //! | `calibration.rs` | [`Calibration`]: a threshold chosen on validation images |
 //! | `connectivity.rs`, `components.rs` | [`Connectivity`]: which pixels hang together, the components they make |
 //! | `clean_up.rs` | [`CleanUp`]: a step on a mask |
-//! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs` | such steps |
+//! | `fill_holes.rs`, `morphology.rs`, `convex_hull.rs`, `convex_hull_3d.rs` | such steps |
 //! | `seeds.rs` | [`Seeds`]: where a heatmap is sure |
 //! | `guided_filter.rs`, `random_walker.rs`, `watershed.rs` | [`GuidedFilter`], [`RandomWalker`], [`Watershed`]: refinement against the image |
 //! | `multigrid.rs` | the solver of the random walker's equations |
@@ -42,6 +42,7 @@ mod clean_up;
 mod components;
 mod connectivity;
 mod convex_hull;
+mod convex_hull_3d;
 mod dense_crf;
 mod error;
 mod fill_holes;

@@ -2,7 +2,7 @@ use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::image::check;
+use crate::image::{check, likelier, shaped};
 use crate::multigrid::{Matrix, solve};
 use crate::{Image, Seeds, SegError};
 
@@ -102,9 +102,7 @@ impl RandomWalker {
         heatmap: ArrayView<'_, f32, D>,
         image: impl Into<Image<'a, D>>,
     ) -> Result<Array<bool, D>, SegError> {
-        Ok(self
-            .probabilities(heatmap, image)?
-            .mapv(|probability| probability > 0.5))
+        self.probabilities(heatmap, image).map(likelier)
     }
 
     /// The probability of the foreground at each pixel, 0 to 1.
@@ -147,15 +145,11 @@ impl RandomWalker {
         let (matrix, right) = self.equations(&image, &seeds);
         let open = solve(matrix, &right, self.tolerance, STEPS).ok_or(SegError::NotConverged { steps: STEPS })?;
         let mut open = open.into_iter();
-        let mut seeds = seeds.into_iter();
-        let mut probabilities = Array::zeros(heatmap.raw_dim());
-        for probability in &mut probabilities {
-            *probability = match seeds.next().flatten() {
-                Some(foreground) => f32::from(u8::from(foreground)),
-                None => open.next().unwrap_or(0.0).clamp(0.0, 1.0) as f32,
-            };
-        }
-        Ok(probabilities)
+        let probabilities = seeds.into_iter().map(|seed| match seed {
+            Some(foreground) => f32::from(u8::from(foreground)),
+            None => open.next().unwrap_or(0.0).clamp(0.0, 1.0) as f32,
+        });
+        Ok(shaped(probabilities, heatmap.raw_dim(), 0.0))
     }
 
     /// The equations of the open pixels: the matrix and the right-hand side.

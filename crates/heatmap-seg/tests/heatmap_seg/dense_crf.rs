@@ -4,10 +4,7 @@ use heatmap_seg::{DenseCrf, SegError};
 use ndarray::{Array4, ArrayD, array};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Goldens {
-    cases: Vec<Golden>,
-}
+use crate::golden::{cases, off, quotients};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -22,28 +19,18 @@ struct Golden {
 
 impl Golden {
     fn heatmap(&self) -> ArrayD<f32> {
-        let values = self.heatmap.iter().map(|&k| f32::from(k) / 65535.0);
-        ArrayD::from_shape_vec(self.shape.clone(), values.collect()).unwrap()
+        quotients(&self.heatmap, 65535.0, &self.shape)
     }
 
     fn image(&self) -> ArrayD<f32> {
-        let values = self.image.iter().map(|&k| f32::from(k) / 255.0);
-        ArrayD::from_shape_vec(self.shape.clone(), values.collect()).unwrap()
+        quotients(&self.image, 255.0, &self.shape)
     }
 }
 
 fn goldens() -> Vec<Golden> {
-    let goldens: Goldens = serde_json::from_str(include_str!("../goldens/dense_crf.json")).unwrap();
-    assert_eq!(goldens.cases.len(), 4);
-    goldens.cases
-}
-
-/// The mean and the greatest difference.
-fn off(found: &ArrayD<f32>, expected: &[f64]) -> (f64, f64) {
-    assert_eq!(found.len(), expected.len());
-    let differences = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).abs());
-    let (sum, most) = differences.fold((0.0, 0.0), |(sum, most): (f64, f64), off| (sum + off, most.max(off)));
-    (sum / expected.len() as f64, most)
+    let goldens = cases(include_str!("../goldens/dense_crf.json"));
+    assert_eq!(goldens.len(), 4);
+    goldens
 }
 
 /// Exact but for f32 and for what lies beyond 5 σ.

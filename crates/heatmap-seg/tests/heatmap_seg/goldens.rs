@@ -8,10 +8,7 @@ use heatmap_seg::{Hysteresis, LocalThreshold, LocalWindow, SegError, Threshold, 
 use ndarray::ArrayD;
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Goldens {
-    cases: Vec<Golden>,
-}
+use crate::golden::{cases, quotients};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -34,15 +31,14 @@ struct Golden {
 
 impl Golden {
     fn heatmap(&self) -> ArrayD<f32> {
-        let values = self.integers.iter().map(|&k| f32::from(k) / f32::from(self.divisor));
-        ArrayD::from_shape_vec(self.shape.clone(), values.collect()).unwrap()
+        quotients(&self.integers, self.divisor.into(), &self.shape)
     }
 }
 
 fn goldens() -> Vec<Golden> {
-    let goldens: Goldens = serde_json::from_str(include_str!("../goldens/thresholds.json")).unwrap();
-    assert_eq!(goldens.cases.len(), 16);
-    goldens.cases
+    let goldens = cases(include_str!("../goldens/thresholds.json"));
+    assert_eq!(goldens.len(), 16);
+    goldens
 }
 
 #[test]

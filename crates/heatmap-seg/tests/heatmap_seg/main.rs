@@ -3,6 +3,7 @@
 mod colour;
 mod dense_crf;
 mod faults;
+mod golden;
 mod goldens;
 mod identities;
 mod masks;

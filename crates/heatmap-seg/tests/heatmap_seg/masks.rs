@@ -2,13 +2,10 @@
 //! every pixel.
 
 use heatmap_seg::{CleanUp, Connectivity, SegError};
-use ndarray::{Array, Array3, ArrayD, Axis};
+use ndarray::{Array, Array3, ArrayD};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Goldens {
-    cases: Vec<Golden>,
-}
+use crate::golden::cases;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -30,9 +27,9 @@ fn mask(shape: &[usize], bits: &str) -> ArrayD<bool> {
 
 #[test]
 fn steps_are_those_of_scikit_image_and_scipy() {
-    let goldens: Goldens = serde_json::from_str(include_str!("../goldens/masks.json")).unwrap();
+    let goldens: Vec<Golden> = cases(include_str!("../goldens/masks.json"));
     let mut steps = 0;
-    for golden in &goldens.cases {
+    for golden in &goldens {
         let before = mask(&golden.shape, &golden.mask);
         for Step { step, mask: bits } in &golden.steps {
             let expected = mask(&golden.shape, bits);
@@ -56,16 +53,44 @@ fn steps_are_those_of_scikit_image_and_scipy() {
             steps += 1;
         }
     }
-    assert_eq!(steps, 171);
+    assert_eq!(steps, 258);
 }
 
 #[test]
-fn hulls_are_of_planes() {
-    let volume = Array3::from_elem((2, 3, 4), true);
-    let expected = Err(SegError::Axes { found: 3, expected: 2 });
-    assert_eq!(CleanUp::ConvexHull.apply(volume.view()), expected);
-    let plane = volume.index_axis(Axis(0), 0);
-    assert_eq!(CleanUp::ConvexHull.apply(plane).unwrap(), plane);
+fn hulls_have_one_to_three_axes() {
+    let four = ArrayD::from_elem(vec![2, 3, 4, 1], true);
+    let expected = Err(SegError::Axes { found: 4, expected: 3 });
+    assert_eq!(CleanUp::ConvexHull.apply(four.view()), expected);
+    let long = Array3::from_elem((1, 1, (1 << 19) + 1), true);
+    let expected = Err(SegError::Extent {
+        found: (1 << 19) + 1,
+        most: 1 << 19,
+    });
+    assert_eq!(CleanUp::ConvexHull.apply(long.view()), expected);
+}
+
+#[test]
+fn hulls_turn_with_the_mask_and_do_not_see_its_inside() {
+    for radius in [3_usize, 10, 14] {
+        let side = 2 * radius + 3;
+        let ball = Array3::from_shape_fn((side, side, side), |(z, y, x)| {
+            let squares = [z, y, x].map(|at| at.abs_diff(radius + 1).pow(2));
+            squares.iter().sum::<usize>() <= radius * radius
+        });
+        let hull = CleanUp::ConvexHull.apply(ball.view()).unwrap();
+        assert!(ball.iter().zip(&hull).all(|(&ball, &hull)| hull || !ball));
+        let shell = Array3::from_shape_fn(ball.dim(), |(z, y, x)| {
+            ball[(z, y, x)] && !(ball[(z, y, x - 1)] && ball[(z, y, x + 1)])
+        });
+        assert_eq!(CleanUp::ConvexHull.apply(shell.view()).unwrap(), hull, "{radius}");
+    }
+    let scattered = Array3::from_shape_fn((9, 14, 11), |(z, y, x)| (z * 101 + y * 37 + x * 59).pow(2) % 97 < 2);
+    let hull = CleanUp::ConvexHull.apply(scattered.view()).unwrap();
+    assert!(hull.iter().any(|&on| !on) && hull != scattered);
+    for axes in [[0, 2, 1], [1, 0, 2], [2, 0, 1], [2, 1, 0]] {
+        let turned = CleanUp::ConvexHull.apply(scattered.view().permuted_axes(axes));
+        assert_eq!(turned.unwrap(), hull.view().permuted_axes(axes), "{axes:?}");
+    }
 }
 
 /// A radius beyond the mask is as good as one of its size.

@@ -7,10 +7,7 @@ use heatmap_seg::{Connectivity, GuidedFilter, RandomWalker, Seeds, SegError, Thr
 use ndarray::{ArrayD, Dimension as _, array};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Goldens {
-    cases: Vec<Golden>,
-}
+use crate::golden::{cases, off, quotients};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -25,30 +22,23 @@ struct Golden {
 
 impl Golden {
     fn heatmap(&self) -> ArrayD<f32> {
-        let values = self.heatmap.iter().map(|&k| f32::from(k) / 65535.0);
-        ArrayD::from_shape_vec(self.shape.clone(), values.collect()).unwrap()
+        quotients(&self.heatmap, 65535.0, &self.shape)
     }
 
     fn image(&self) -> ArrayD<f32> {
-        let values = self.image.iter().map(|&k| f32::from(k) / 255.0);
-        ArrayD::from_shape_vec(self.shape.clone(), values.collect()).unwrap()
+        quotients(&self.image, 255.0, &self.shape)
     }
 }
 
 fn goldens() -> Vec<Golden> {
-    let goldens: Goldens = serde_json::from_str(include_str!("../goldens/refined.json")).unwrap();
-    assert_eq!(goldens.cases.len(), 4);
-    goldens.cases
+    let goldens = cases(include_str!("../goldens/refined.json"));
+    assert_eq!(goldens.len(), 4);
+    goldens
 }
 
 fn assert_close(found: &ArrayD<f32>, expected: &[f64], tolerance: f64, name: &str) {
-    assert_eq!(found.len(), expected.len());
-    for (&found, &expected) in found.iter().zip(expected) {
-        assert!(
-            (f64::from(found) - expected).abs() <= tolerance,
-            "{name}: {found}, not {expected}"
-        );
-    }
+    let (_, most) = off(found, expected);
+    assert!(most <= tolerance, "{name}: {most}");
 }
 
 #[test]

@@ -4,13 +4,10 @@
 use std::collections::HashSet;
 
 use heatmap_seg::{SegError, Slic, SuperpixelVoting, Threshold};
-use ndarray::{Array2, Array4, ArrayD, ArrayView2, array};
+use ndarray::{Array2, Array4, ArrayView2, array};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Goldens {
-    cases: Vec<Golden>,
-}
+use crate::golden::{cases, quotients};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -30,11 +27,10 @@ struct Run {
 
 #[test]
 fn superpixels_are_those_of_scikit_image() {
-    let goldens: Goldens = serde_json::from_str(include_str!("../goldens/superpixels.json")).unwrap();
+    let goldens: Vec<Golden> = cases(include_str!("../goldens/superpixels.json"));
     let mut compared = 0;
-    for golden in goldens.cases {
-        let values = golden.image.iter().map(|&k| f32::from(k) / 255.0);
-        let image = ArrayD::from_shape_vec(golden.shape.clone(), values.collect()).unwrap();
+    for golden in goldens {
+        let image = quotients(&golden.image, 255.0, &golden.shape);
         // The same values in another memory layout.
         let turned = image.t().as_standard_layout().into_owned();
         for run in golden.runs {

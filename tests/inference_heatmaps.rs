@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use gradcam_core::{Stage, Stages, Target, grad_cam, last_spatial};
-use models::{Architecture, InferenceConfig, MemoryLayout, Network, NetworkConfig, packs_convolutions};
+use models::{Architecture, InferenceConfig, MemoryLayout, Network, NetworkConfig, packs_weights};
 use ndarray::Array3;
 use tch::{Device, Kind, Tensor};
 
@@ -76,7 +76,7 @@ fn captures_of_packed_networks_hold_what_the_stages_gave() -> Result<()> {
         let plain = InferenceConfig::default().with_layout(MemoryLayout::ChannelsLast);
         let plain = network.optimize_for_inference(&plain)?;
         let description = packed.describe(&images.size())?;
-        assert_eq!(description.packed_multiply_adds() > 0, packs_convolutions(Kind::Float));
+        assert_eq!(description.packed_multiply_adds() > 0, packs_weights(Kind::Float));
         assert_eq!(plain.describe(&images.size())?.packed_multiply_adds(), 0);
 
         let blocks: Vec<&str> = description

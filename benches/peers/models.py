@@ -15,7 +15,9 @@ PEER = f"torch {torch.__version__}, eager"
 table = Table("models", "peers_models")
 bf16 = table.ours("has_bf16") > 0
 print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {torch.get_num_threads()} threads, "
-      f"the processor {'has' if bf16 else 'lacks'} bf16\n\n{HEADER}", flush=True)
+      f"the processor {'has' if bf16 else 'lacks'} bf16, "
+      f"rebuilt networks run {'with packed' if table.ours('packs_weights') > 0 else 'without packed'} weights\n\n{HEADER}",
+      flush=True)
 
 images = torch.rand(BATCH, 3, 224, 224)
 labels = torch.arange(BATCH)

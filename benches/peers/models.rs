@@ -9,7 +9,7 @@ use std::io::{self, BufRead as _, Write as _};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use models::{Architecture, InferenceConfig, Network, NetworkConfig, has_bf16};
+use models::{Architecture, InferenceConfig, Network, NetworkConfig, has_bf16, packs_weights};
 use tch::nn::{self, OptimizerConfig as _};
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -32,8 +32,9 @@ fn main() -> Result<()> {
     for line in io::stdin().lock().lines() {
         let name = line?;
         let seconds = match name.trim() {
-            // Not a time but an answer: 1 for yes.
+            // Not times but answers: 1 for yes.
             "has_bf16" => f64::from(u8::from(has_bf16(Device::Cpu))),
+            "packs_weights" => f64::from(u8::from(packs_weights(Kind::Float))),
             name => {
                 let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
                 let start = Instant::now();

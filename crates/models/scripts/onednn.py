@@ -1,4 +1,4 @@
-"""Writes `src/onednn.pt`: oneDNN's fused convolutions, which libtorch has and tch does not name, as TorchScript.
+"""Writes `src/onednn.pt`: oneDNN's fused convolutions and linear layers, which libtorch has and tch does not name, as TorchScript.
 
     python crates/models/scripts/onednn.py
 
@@ -32,6 +32,13 @@ def convolve_add_(self, sum: Tensor, {INPUT}, {CONVOLUTION}, activation: Optiona
     scalars : List[Optional[number]] = []
     return torch.ops.mkldnn._convolution_pointwise_(
         sum, x, weight, bias, {ARGUMENTS}, "add", 1.0, activation, scalars, "")
+
+def pack_linear(self, weight: Tensor, rows: int) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+def linear(self, {INPUT}, activation: str) -> Tensor:
+    scalars : List[Optional[number]] = []
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, scalars, "none")
 """
 
 
@@ -57,3 +64,8 @@ for axes in (2, 3):
     other = torch.randn_like(expected)
     close(module.convolve_add_(other.clone(), x, packed, bias, *settings, "relu"), (expected + other).relu())
     close(module.convolve_add_(other.clone(), x, packed, bias, *settings, None), expected + other)
+x, weight, bias = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3)
+packed = module.pack_linear(weight, 5)
+expected = torch.nn.functional.linear(x, weight, bias)
+close(module.linear(x, packed, bias, "none"), expected)
+close(module.linear(x, packed, bias, "gelu"), torch.nn.functional.gelu(expected))

@@ -16,14 +16,14 @@ pub enum BatchNorms {
 /// In which order the numbers of a weight `[out, in, …]` lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemoryLayout {
-    /// On the processor, convolutions have a second copy of their weight beside the one that is channels last, in the
-    /// order that oneDNN multiplies in for inputs of the size seen last; with it, a batch norm that is folded, the sum
-    /// with a shortcut and the activation are computed in the same pass over the output.
+    /// On the processor, convolutions and linear layers have a second copy of their weight beside the one that is channels
+    /// last, in the order that oneDNN multiplies in for inputs of the size seen last; with it, the sum with a shortcut and
+    /// the activation are computed in the same pass over the output.
     ///
-    /// The copy is made by the first pass that has no use for a graph, and made anew when the size of the inputs changes.
-    /// A pass that builds a graph, as a heatmap's does behind its layer, goes by the weights that are channels last. So do
-    /// all where [`packs_convolutions`](crate::packs_convolutions) says no, and there and on other devices there is no
-    /// copy.
+    /// The copy is made by the first pass that has no use for a graph, and made anew when the size of the inputs changes
+    /// or the variable was written to. A pass that builds a graph, as a heatmap's does behind its layer, goes by the
+    /// weights that are channels last. So do all where [`packs_weights`](crate::packs_weights) says no, and there and on
+    /// other devices there is no copy.
     #[default]
     Packed,
     /// Channels innermost, as [`InputSpec::prepare`](crate::InputSpec::prepare) lays out images.

@@ -32,7 +32,7 @@
 //! | `torch_script.rs` | stages from TorchScript files and tch's modules |
 //! | `stage_row.rs` | [`StageRow`]: a network of one's own |
 //! | `inference.rs` | [`InferenceConfig`], [`BatchNorms`], [`MemoryLayout`] |
-//! | `onednn.rs` | [`packs_convolutions`]: oneDNN's convolutions, which tch has no functions for |
+//! | `onednn.rs` | [`packs_weights`]: oneDNN's layers, which tch has no functions for |
 //! | `processor.rs` | [`has_bf16`] |
 //! | `fine_tuning.rs` | freezing and learning rates by stage |
 //! | `input.rs` | [`InputSpec`]: what a network expects its images to be |
@@ -70,7 +70,7 @@ pub use inference::{BatchNorms, InferenceConfig, MemoryLayout};
 pub use input::InputSpec;
 pub use load_rules::{Head, LoadRules, Stem};
 pub use network::{Network, NetworkConfig};
-pub use onednn::packs_convolutions;
+pub use onednn::packs_weights;
 pub use processor::has_bf16;
 pub use stage::Stage;
 pub use stage_row::StageRow;

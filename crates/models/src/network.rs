@@ -328,8 +328,8 @@ impl Network {
     /// that is rebuilt already; libtorch's own.
     ///
     /// # Cost
-    /// A copy of the variables; with [`MemoryLayout::Packed`] a second one of the convolutions' weights, which the first
-    /// pass makes.
+    /// A copy of the variables; with [`MemoryLayout::Packed`] a second one of the weights of convolutions and linear
+    /// layers, which the first pass makes.
     pub fn optimize_for_inference(&self, config: &InferenceConfig) -> Result<Network, ModelError> {
         config.check()?;
         if self.inference.is_some() {

@@ -1,10 +1,10 @@
-//! oneDNN's convolutions with packed weights, which add a tensor and apply an activation in the same pass over the
-//! output.
+//! oneDNN's convolutions and linear layers with packed weights, which add a tensor and apply an activation in the same
+//! pass over the output.
 //!
 //! libtorch registers them for its compiler (`mkldnn::_convolution_pointwise` and its kin) and tch has no functions for
 //! them, but TorchScript reaches any operator by name: `onednn.pt`, which `scripts/onednn.py` writes, is a module of a
 //! few calls and no weights. A libtorch without oneDNN refuses to load it; a processor on which the operators do not
-//! work in a precision shows by a trial. Either way the plain convolutions are left, which compute the same.
+//! work in a precision shows by a trial. Either way the plain layers are left, which compute the same.
 
 use std::sync::OnceLock;
 
@@ -16,18 +16,18 @@ use crate::scope::channels_last;
 static ARCHIVE: &[u8] = include_bytes!("onednn.pt");
 
 /// Whether networks rebuilt with [`MemoryLayout::Packed`](crate::MemoryLayout::Packed) in this kind have their
-/// convolutions computed by oneDNN with packed weights, here on this processor by this libtorch.
+/// convolutions and linear layers computed by oneDNN with packed weights, here on this processor by this libtorch.
 ///
 /// Found out by a trial at the first call for each kind; networks of other kinds and on other devices, and all where the
-/// answer is no, compute the same by plain convolutions.
+/// answer is no, compute the same by plain layers.
 ///
 /// ```
-/// use models::packs_convolutions;
+/// use models::packs_weights;
 /// use tch::Kind;
 ///
-/// assert!(!packs_convolutions(Kind::Double));
+/// assert!(!packs_weights(Kind::Double));
 /// ```
-pub fn packs_convolutions(kind: Kind) -> bool {
+pub fn packs_weights(kind: Kind) -> bool {
     OneDnn::of(kind).is_some()
 }
 
@@ -85,6 +85,7 @@ impl OneDnn {
         };
         let (x, weight, bias) = (wave(&[2, 16, 7, 7])?, wave(&[32, 16, 3, 3])?, wave(&[32])?);
         let sum = wave(&[2, 32, 7, 7])?;
+        let (rows, matrix) = (wave(&[14, 24])?, wave(&[32, 24])?);
         let geometry = Geometry::<2> {
             padding: [1; 2],
             stride: [1; 2],
@@ -117,6 +118,15 @@ impl OneDnn {
                     Some(Activation::Relu),
                 )?,
                 y.f_add(&sum)?.f_relu()?,
+            )?
+            && close(
+                self.linear(
+                    &rows,
+                    &self.pack_linear(&matrix, 14)?,
+                    Some(&bias),
+                    Some(Activation::Relu),
+                )?,
+                rows.f_linear(&matrix, Some(&bias))?.f_relu()?,
             )?)
     }
 
@@ -143,22 +153,35 @@ impl OneDnn {
         geometry: Geometry<D>,
         activation: Option<Activation>,
     ) -> Result<Tensor, TchError> {
-        let name = match activation {
-            None => "none",
-            Some(Activation::Relu) => "relu",
+        let arguments = inputs(x, weight, bias).into_iter().chain(geometry.arguments());
+        match activation {
             Some(Activation::Relu6) => {
                 let bounds = [IValue::Double(0.0), IValue::Double(6.0)];
-                let arguments = inputs(x, weight, bias).into_iter().chain(geometry.arguments());
-                return self.call("convolve_clamp", arguments.chain(bounds));
+                self.call("convolve_clamp", arguments.chain(bounds))
             }
-            Some(Activation::Silu) => "swish",
-            Some(Activation::HardSwish) => "hardswish",
-            Some(Activation::HardSigmoid) => "hardsigmoid",
-            Some(Activation::Sigmoid) => "sigmoid",
-            Some(Activation::Gelu) => "gelu",
-        };
-        let arguments = inputs(x, weight, bias).into_iter().chain(geometry.arguments());
-        self.call("convolve", arguments.chain([IValue::String(name.to_owned())]))
+            activation => self.call("convolve", arguments.chain([name(activation)])),
+        }
+    }
+
+    /// `weight` `[out, in]` as it is best for this many rows.
+    pub(crate) fn pack_linear(&self, weight: &Tensor, rows: i64) -> Result<Tensor, TchError> {
+        let weight = IValue::Tensor(weight.shallow_clone());
+        self.call("pack_linear", [weight, IValue::Int(rows)])
+    }
+
+    /// activation(x·weightᵀ + bias).
+    pub(crate) fn linear(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        activation: Option<Activation>,
+    ) -> Result<Tensor, TchError> {
+        match activation {
+            // It has bounds, which the call has no room for.
+            Some(Activation::Relu6) => Activation::Relu6.apply_(self.linear(x, weight, bias, None)?),
+            activation => self.call("linear", inputs(x, weight, bias).into_iter().chain([name(activation)])),
+        }
     }
 
     /// activation(conv(x) + sum), written over `sum` if that is channels last.
@@ -192,6 +215,21 @@ impl OneDnn {
         let arguments: Vec<_> = arguments.into_iter().collect();
         self.0.method_is(method, &arguments)?.try_into()
     }
+}
+
+/// What oneDNN's operators call an activation; a `hardtanh` needs its bounds too.
+fn name(activation: Option<Activation>) -> IValue {
+    let name = match activation {
+        None => "none",
+        Some(Activation::Relu) => "relu",
+        Some(Activation::Relu6) => "hardtanh",
+        Some(Activation::Silu) => "swish",
+        Some(Activation::HardSwish) => "hardswish",
+        Some(Activation::HardSigmoid) => "hardsigmoid",
+        Some(Activation::Sigmoid) => "sigmoid",
+        Some(Activation::Gelu) => "gelu",
+    };
+    IValue::String(name.to_owned())
 }
 
 fn inputs(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> [IValue; 3] {

@@ -62,7 +62,7 @@ impl<'a> Scope<'a> {
         self.existing.is_some_and(|existing| existing.fold)
     }
 
-    /// What packs the weights of convolutions, if they are to be packed and can be.
+    /// What packs the weights of convolutions and linear layers, if they are to be packed and can be.
     pub(crate) fn packs(&self) -> Option<&'static OneDnn> {
         let existing = self.existing.filter(|existing| existing.pack)?;
         match self.path.device() {

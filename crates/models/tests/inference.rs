@@ -2,7 +2,7 @@
 
 use models::{
     Architecture, BatchNorms, InferenceConfig, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
-    packs_convolutions,
+    packs_weights,
 };
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -125,8 +125,8 @@ fn folded_before(original: &Network, rebuilt: &Network, index: usize) -> bool {
 fn this_processor_packs() {
     // libtorch for x86-64 is built with oneDNN, whose convolutions in f32 run on any such processor. Elsewhere they may be
     // missing, and the tests below are of plain convolutions.
-    assert!(packs_convolutions(Kind::Float) || cfg!(not(target_arch = "x86_64")));
-    assert!(packs_convolutions(Kind::BFloat16) || !has_bf16(Device::Cpu));
+    assert!(packs_weights(Kind::Float) || cfg!(not(target_arch = "x86_64")));
+    assert!(packs_weights(Kind::BFloat16) || !has_bf16(Device::Cpu));
 }
 
 #[test]
@@ -137,19 +137,19 @@ fn packed_stages_give_what_plain_ones_do() {
         let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
         let input = image(architecture);
         let description = packed.describe(&input.size()).unwrap();
-        if packs_convolutions(Kind::Float) {
+        if packs_weights(Kind::Float) {
             let variables = packed.variables().variables();
             for (stage, does) in packed.stages().iter().zip(description.stages()) {
-                // Volumes of one channel are left to plain convolutions.
-                let packs = |shape: &[i64]| shape.len() == 4 || shape.len() == 5 && shape[1] > 1;
-                let convolves = variables
+                // Volumes of one channel are left to plain convolutions; variables of 1 and 3 axes scale.
+                let packs = |shape: &[i64]| [2, 4].contains(&shape.len()) || shape.len() == 5 && shape[1] > 1;
+                let multiplies = variables
                     .iter()
                     .any(|(name, variable)| stage.owns(name) && packs(&variable.size()));
                 let found = does.packed_multiply_adds();
-                assert_eq!(found > 0, convolves, "{architecture} {}", stage.name());
-                // Linear layers and transposed convolutions are not packed.
-                if !architecture.name().starts_with("convnext") && !architecture.name().starts_with("basic_unet") {
-                    let expected = if convolves { does.multiply_adds() } else { 0 };
+                assert_eq!(found > 0, multiplies, "{architecture} {}", stage.name());
+                // Transposed convolutions are not packed.
+                if !architecture.name().starts_with("basic_unet") {
+                    let expected = if multiplies { does.multiply_adds() } else { 0 };
                     assert_eq!(found, expected, "{architecture} {}", stage.name());
                 }
             }
@@ -243,6 +243,39 @@ fn gradients_go_through_packed_networks() {
         let logits = packed.forward(&images).unwrap();
         assert!(!logits.requires_grad());
         assert!(difference(&original.forward(&images).unwrap(), &logits) < FOLDED);
+    }
+}
+
+/// Randomising layers one by one, say, goes by the variables of a network at hand.
+#[test]
+fn packed_weights_follow_the_variables() {
+    let _no_grad = tch::no_grad_guard();
+    let original = network(Architecture::MobileNetV3Small);
+    let rebuilt = |layout| {
+        let config = InferenceConfig::default().with_layout(layout);
+        original.optimize_for_inference(&config).unwrap()
+    };
+    let (packed, plain) = (rebuilt(MemoryLayout::Packed), rebuilt(MemoryLayout::ChannelsLast));
+    let features = Tensor::arange(2 * 576, (Kind::Float, Device::Cpu)).sin().view([2, 576]);
+    for (name, variable, input) in [
+        (
+            "features.0",
+            "features.0.0.weight",
+            image(Architecture::MobileNetV3Small),
+        ),
+        ("classifier.0", "classifier.0.weight", features),
+    ] {
+        let output = |network: &Network| {
+            let stage = network.stages().iter().find(|stage| stage.name() == name).unwrap();
+            stage.forward(&input).unwrap()
+        };
+        let before = output(&packed);
+        for network in [&packed, &plain] {
+            let _ = network.variables().variables()[variable].shallow_clone().neg_();
+        }
+        let found = output(&packed);
+        assert!(difference(&before, &found) > 0.1, "{name}");
+        assert!(difference(&output(&plain), &found) < FOLDED, "{name}");
     }
 }
 

@@ -90,8 +90,10 @@ impl Block {
 impl Layer for Block {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
         let y = self.depthwise.forward(x, pass)?.f_permute([0, 2, 3, 1])?;
-        let y = self.expand.forward(&self.norm.forward(&y, pass)?, pass)?;
-        let y = self.contract.forward(&Activation::Gelu.forward(&y, pass)?, pass)?;
+        let y = self
+            .expand
+            .forward_activated(&self.norm.forward(&y, pass)?, Activation::Gelu, pass)?;
+        let y = self.contract.forward(&y, pass)?;
         let y = y.f_permute([0, 3, 1, 2])?.f_mul(&in_kind_of(x, &self.layer_scale)?)?;
         self.skipped.forward(&y, pass)?.f_add_(x)
     }

@@ -1,9 +1,7 @@
-use std::cell::RefCell;
-
 use tch::{Device, TchError, Tensor};
 
-use super::{Activation, Epilogue, Init, Layer, Pass, in_kind_of};
-use crate::onednn::{Geometry, OneDnn};
+use super::{Activation, Epilogue, Init, Layer, Packed, Pass, in_kind_of, without_graph};
+use crate::onednn::Geometry;
 use crate::scope::Scope;
 
 /// What lies around the input.
@@ -126,51 +124,6 @@ pub(crate) struct Conv<const D: usize> {
     packed: Option<Packed>,
 }
 
-/// A second copy of a weight, as oneDNN wants it for the inputs that were seen last.
-#[derive(Debug)]
-struct Packed {
-    onednn: &'static OneDnn,
-    weight: RefCell<Option<PackedFor>>,
-}
-
-#[derive(Debug)]
-struct PackedFor {
-    input: Vec<i64>,
-    weight: Tensor,
-}
-
-impl Packed {
-    /// For inputs of this size. Where sizes alternate, each change costs about what a weight that is not packed costs at
-    /// each pass.
-    fn weight<const D: usize>(&self, plain: &Tensor, geometry: Geometry<D>, input: &[i64]) -> Result<Tensor, TchError> {
-        let mut kept = self.weight.borrow_mut();
-        match &*kept {
-            Some(packed) if packed.input == input => Ok(packed.weight.shallow_clone()),
-            _ => {
-                // The one before goes first: there are never two.
-                *kept = None;
-                let weight = self.onednn.pack(plain, geometry, input)?;
-                let packed = PackedFor {
-                    input: input.to_vec(),
-                    weight: weight.shallow_clone(),
-                };
-                *kept = Some(packed);
-                Ok(weight)
-            }
-        }
-    }
-}
-
-/// `x` without a graph, if what is computed from it now gets none.
-fn without_graph(x: &Tensor) -> Result<Option<Tensor>, TchError> {
-    if !x.requires_grad() {
-        return Ok(Some(x.shallow_clone()));
-    }
-    // Where gradients are switched off, what comes from a tensor that asks for them does not.
-    let alias = x.f_alias()?;
-    Ok((!alias.requires_grad()).then_some(alias))
-}
-
 /// Over images.
 pub(crate) type Conv2d = Conv<2>;
 
@@ -190,10 +143,7 @@ impl<const D: usize> Conv<D> {
         // Over volumes of one channel a group, libtorch 2.11's operators go wrong: in bf16, where an extent is 1, they take
         // single channels for another layout and read past the end.
         let safe = D < 3 || config.inputs > config.groups;
-        let packed = scope.packs().filter(|_| safe).map(|onednn| Packed {
-            onednn,
-            weight: RefCell::new(None),
-        });
+        let packed = Packed::new(scope).filter(|_| safe);
         Self {
             weight,
             bias,
@@ -233,14 +183,15 @@ impl<const D: usize> Conv<D> {
             groups,
         };
         if let Some((packed, x)) = self.packed_for(&x, geometry, &epilogue)? {
-            let weight = packed.weight(&self.weight, geometry, &x.size())?;
+            let size = x.size();
+            let weight = packed.weight(&self.weight, &size, |onednn| onednn.pack(&self.weight, geometry, &size))?;
             let (bias, activation) = (self.bias.as_ref(), epilogue.activation);
             let y = match epilogue.summand {
-                None => packed.onednn.convolve(&x, &weight, bias, geometry, activation)?,
+                None => packed.onednn().convolve(&x, &weight, bias, geometry, activation)?,
                 Some(summand) => {
                     let sum = summand.into_owned()?;
                     packed
-                        .onednn
+                        .onednn()
                         .convolve_onto(sum, &x, &weight, bias, geometry, activation)?
                 }
             };

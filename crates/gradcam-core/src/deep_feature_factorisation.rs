@@ -93,11 +93,6 @@ impl DeepFeatureFactorisation {
     }
 
     fn check(&self) -> Result<(), CamError> {
-        if self.concepts == 0 {
-            return Err(CamError::Concepts {
-                concepts: self.concepts,
-            });
-        }
         if !(self.tolerance.is_finite() && self.tolerance >= 0.0) {
             return Err(CamError::Tolerance {
                 tolerance: self.tolerance,
@@ -187,6 +182,14 @@ pub fn deep_feature_factorisation<D: Dimension>(
         return Err(CamError::Shape {
             shape,
             expected: "[N, C, spatial axes]",
+        });
+    }
+    // For which there are addresses, with room for what is worked out on the way.
+    let most = isize::MAX as usize / 64 / shape[1].max(shape.iter().product::<usize>() / shape[1]);
+    if !(1..=most).contains(&settings.concepts) {
+        return Err(CamError::Concepts {
+            concepts: settings.concepts,
+            most,
         });
     }
     let (values, offsets) = matrix(activations.as_standard_layout().view(), settings.offset)?;

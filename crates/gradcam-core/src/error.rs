@@ -244,11 +244,21 @@ pub enum CamError {
         /// The number asked for.
         draws: usize,
     },
-    /// A grid of no cells.
-    #[error("masks of {cells} cells along each axis were asked for; expected 1 or more")]
+    /// A grid of no cells, or of more than there are places.
+    #[error("masks of {cells} cells along each axis were asked for; expected 1 to {longest}, the longest axis")]
     Cells {
         /// The number asked for.
         cells: usize,
+        /// The places along the image's longest axis.
+        longest: usize,
+    },
+    /// A blur that reaches further than any image.
+    #[error("a blur that reaches {radius} places was asked for; expected {most} or fewer")]
+    Radius {
+        /// The reach asked for.
+        radius: usize,
+        /// The most.
+        most: usize,
     },
     /// A share of open cells, or a mean of masks, that cannot be divided by.
     #[error("a probability of {probability} was given; expected more than 0, at most 1")]
@@ -304,7 +314,9 @@ pub enum CamError {
         expected: &'static str,
     },
     /// A size that maps cannot be upsampled to.
-    #[error("maps on a grid of {grid:?} cannot take the size {size:?}; expected as many axes, none empty")]
+    #[error(
+        "maps on a grid of {grid:?} cannot take the size {size:?}; expected as many axes, none empty, that memory holds"
+    )]
     Size {
         /// The size asked for.
         size: Vec<i64>,
@@ -369,11 +381,13 @@ pub enum CamError {
         /// The stage.
         stage: String,
     },
-    /// A factorisation into nothing.
-    #[error("{concepts} concepts were asked for; expected 1 or more")]
+    /// A factorisation into nothing, or into more than can be addressed.
+    #[error("{concepts} concepts were asked for; expected 1 to {most}")]
     Concepts {
         /// The number asked for.
         concepts: usize,
+        /// The most that can be addressed.
+        most: usize,
     },
     /// A tolerance that is none.
     #[error("a tolerance of {tolerance} was given; expected a finite number of 0 or more")]

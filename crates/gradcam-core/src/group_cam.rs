@@ -10,6 +10,9 @@ use crate::error::CamError;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
 
+/// Far more than an image's width; a blur is mirrored at the edges as often as it reaches over them.
+const MOST_RADIUS: usize = 1 << 20;
+
 /// Settings of [`group_cam`](fn@group_cam).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupCam {
@@ -75,7 +78,7 @@ impl GroupCam {
 /// Images `[N, C, H, W]` give `[N, H, W]`, volumes `[N, C, D, H, W]` give `[N, D, H, W]`.
 ///
 /// # Errors
-/// [`CamError::Groups`], [`CamError::Quantile`], [`CamError::Deviation`],
+/// [`CamError::Groups`], [`CamError::Quantile`], [`CamError::Deviation`], [`CamError::Radius`],
 /// [`CamError::UnknownLayer`], [`CamError::NotSpatial`], [`CamError::Input`], [`CamError::Stage`],
 /// [`CamError::Disconnected`] and [`CamError::NonFinite`].
 ///
@@ -118,6 +121,12 @@ pub fn group_cam(probe: &Probe<'_>, layer: &str, settings: &GroupCam) -> Result<
     }
     if !(deviation.is_finite() && deviation > 0.0) {
         return Err(CamError::Deviation { deviation });
+    }
+    if radius > MOST_RADIUS {
+        return Err(CamError::Radius {
+            radius,
+            most: MOST_RADIUS,
+        });
     }
     let space = probe.space()?;
     let _no_grad = tch::no_grad_guard();

@@ -168,7 +168,7 @@ impl OcclusionSensitivity {
                 return Err(wrong());
             }
             // As many as it takes to reach the end.
-            let steps = (extent - window + stride - 1) / stride;
+            let steps = (extent - window) / stride + i64::from((extent - window) % stride > 0);
             let along: Vec<(i64, i64)> = (0..=steps)
                 .map(|step| (step * stride, window.min(extent - step * stride)))
                 .filter(|&(_, extent)| extent > 0)

@@ -40,8 +40,14 @@ pub fn random_cam(
     grid: &[usize],
     size: &[usize],
 ) -> Result<Normalised<IxDyn>, CamError> {
-    let mut shape = vec![samples.clone().count()];
+    let mut shape = vec![usize::try_from(samples.end.saturating_sub(samples.start)).unwrap_or(usize::MAX)];
     shape.extend(grid);
+    if !kernel::addressable(&shape) {
+        return Err(CamError::Shape {
+            shape,
+            expected: "[N, spatial axes] of a size that can be addressed",
+        });
+    }
     let places = grid.iter().product::<usize>();
     let values = samples.flat_map(|sample| {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);

@@ -115,13 +115,14 @@ pub fn rise(probe: &Probe<'_>, settings: &Rise) -> Result<Maps, CamError> {
     if masks == 0 {
         return Err(CamError::Draws { draws: 0 });
     }
-    if cells == 0 {
-        return Err(CamError::Cells { cells });
-    }
     if !(probability > 0.0 && probability <= 1.0) {
         return Err(CamError::Probability { probability });
     }
     let space = probe.space()?;
+    let longest = space.iter().copied().max().unwrap_or(0) as usize;
+    if !(1..=longest).contains(&cells) {
+        return Err(CamError::Cells { cells, longest });
+    }
     mean_of_masks(probe, masks as i64, probability, |range| settings.draw(range, &space))
 }
 

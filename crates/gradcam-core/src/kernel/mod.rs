@@ -72,6 +72,7 @@ pub use normalise::{Normalised, normalise};
 #[cfg(feature = "torch")]
 pub(crate) use principal_component::component;
 pub use principal_component::principal_component;
+pub(crate) use slices::addressable;
 pub use upsample::upsample;
 pub use weighted_cam::weighted_cam;
 pub use x_grad_cam::x_grad_cam;

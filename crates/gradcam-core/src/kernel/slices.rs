@@ -23,6 +23,14 @@ pub(super) fn from_vec<D: Dimension>(shape: &[usize], values: Vec<f32>) -> Resul
         .map_err(wrong)
 }
 
+/// Whether there are addresses for an array of this shape, and for a few numbers beside each of its values.
+pub(crate) fn addressable(shape: &[usize]) -> bool {
+    let bytes = shape
+        .iter()
+        .try_fold(32usize, |bytes, &extent| bytes.checked_mul(extent));
+    bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok())
+}
+
 /// Whether this is the shape of maps: samples, then space.
 pub(super) fn check_maps(shape: &[usize]) -> Result<(), CamError> {
     if shape.len() < 2 || shape.contains(&0) {

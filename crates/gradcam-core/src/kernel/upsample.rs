@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 
-use super::slices::{GRAIN, check_finite, check_maps, from_vec, slice};
+use super::slices::{GRAIN, addressable, check_finite, check_maps, from_vec, slice};
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
 
@@ -25,20 +25,24 @@ pub fn upsample<D: Dimension>(
 ) -> Result<Array<f32, D>, CamError> {
     let mut shape = maps.shape().to_vec();
     check_maps(&shape)?;
+    let wrong = CamError::Size {
+        size: size.iter().map(|&extent| extent as i64).collect(),
+        grid: shape[1..].iter().map(|&extent| extent as i64).collect(),
+    };
     if size.len() != shape.len() - 1 || size.contains(&0) {
-        return Err(CamError::Size {
-            size: size.iter().map(|&extent| extent as i64).collect(),
-            grid: shape[1..].iter().map(|&extent| extent as i64).collect(),
-        });
+        return Err(wrong);
     }
     let mut values = slice(&maps.as_standard_layout()).to_vec();
     check_finite(&values, values.len() / shape[0])?;
     for axis in (1..shape.len()).rev() {
         let length = size[axis - 1];
         if length != shape[axis] {
+            let from = std::mem::replace(&mut shape[axis], length);
+            if !addressable(&shape) {
+                return Err(wrong);
+            }
             let inner = shape[axis + 1..].iter().product();
-            values = resize_axis(&values, shape[axis], length, inner, parallelism);
-            shape[axis] = length;
+            values = resize_axis(&values, from, length, inner, parallelism);
         }
     }
     // Between values of opposite sign near the largest that f32 holds.

@@ -220,7 +220,7 @@ fn nothing_to_explain_and_more_concepts_than_there_are() {
 fn faults_are_named() {
     let good = random((1, 2, 2, 2), 6);
     let of = |settings: DeepFeatureFactorisation| deep_feature_factorisation(good.view(), &settings).unwrap_err();
-    assert!(matches!(of(settings(0)), CamError::Concepts { concepts: 0 }));
+    assert!(matches!(of(settings(0)), CamError::Concepts { concepts: 0, .. }));
     assert!(matches!(
         of(settings(2).with_iterations(0)),
         CamError::Iterations { .. }

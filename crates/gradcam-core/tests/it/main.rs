@@ -26,6 +26,8 @@ mod heatmap;
 mod kernel;
 #[cfg(feature = "torch")]
 mod left_alone;
+#[cfg(feature = "torch")]
+mod odd_input;
 mod overlay;
 #[cfg(feature = "torch")]
 mod perturbation;

@@ -3,13 +3,11 @@
 //! Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020,
 //! [arXiv:2010.03023](https://arxiv.org/abs/2010.03023).
 
-use tch::{Kind, Tensor};
-
 use crate::channel_masks::{ScoreChannels, ScoreMask};
 use crate::error::CamError;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
-use crate::score_cam::weighted_by_scores;
+use crate::score_cam::weighted_by_mean_scores;
 
 /// How strong the masks of IS-CAM's steps are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -111,25 +109,18 @@ pub fn is_cam(probe: &Probe<'_>, layer: &str, settings: &IsCam) -> Result<Maps, 
     if settings.steps == 0 {
         return Err(CamError::Draws { draws: 0 });
     }
-    let steps = settings.steps as f64;
-    weighted_by_scores(
-        probe,
-        layer,
-        settings.mask,
-        settings.channels,
-        false,
-        |masked, chosen| {
-            let options = (Kind::Double, probe.scores().device());
-            let mut sum = Tensor::f_zeros([chosen.len() as i64], options)?;
-            let mut strength = 0.0;
-            for step in 1..=settings.steps {
-                strength = match settings.path {
-                    IntegrationPath::Cumulative => strength + step as f64 / steps,
-                    IntegrationPath::Linear => step as f64 / steps,
-                };
-                sum = sum.f_add(&masked.scaled(strength)?.0)?;
-            }
-            Ok(sum.f_div_scalar(steps)?.f_softmax(0, Kind::Double)?)
-        },
-    )
+    let &IsCam {
+        steps,
+        path,
+        mask,
+        channels,
+    } = settings;
+    weighted_by_mean_scores(probe, layer, mask, channels, steps, |masked, _, round| {
+        let step = (round + 1) as f64;
+        let strength = match path {
+            IntegrationPath::Cumulative => step * (step + 1.0) / 2.0 / steps as f64,
+            IntegrationPath::Linear => step / steps as f64,
+        };
+        Ok(masked.scaled(strength)?.0)
+    })
 }

@@ -143,3 +143,22 @@ pub(crate) fn weighted_by_scores(
         .collect::<Result<Vec<Tensor>, CamError>>()?;
     Maps::new(&channel_sum(&activations, &Tensor::f_stack(&weights, 0)?)?.f_relu()?)
 }
+
+/// The sum of channels under the softmax of their scores in the mean over `rounds`, of which each looks through other masks.
+pub(crate) fn weighted_by_mean_scores(
+    probe: &Probe<'_>,
+    layer: &str,
+    mask: ScoreMask,
+    channels: ScoreChannels,
+    rounds: usize,
+    scores: impl Fn(&MaskedScores<'_>, &[i64], usize) -> Result<Tensor, CamError>,
+) -> Result<Maps, CamError> {
+    weighted_by_scores(probe, layer, mask, channels, false, |masked, chosen| {
+        let options = (Kind::Double, probe.scores().device());
+        let mut sum = Tensor::f_zeros([chosen.len() as i64], options)?;
+        for round in 0..rounds {
+            sum = sum.f_add(&scores(masked, chosen, round)?)?;
+        }
+        Ok(sum.f_div_scalar(rounds as f64)?.f_softmax(0, Kind::Double)?)
+    })
+}

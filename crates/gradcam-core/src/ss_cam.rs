@@ -11,7 +11,7 @@ use crate::error::CamError;
 use crate::gaussian_noise::gaussian_noise;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
-use crate::score_cam::weighted_by_scores;
+use crate::score_cam::weighted_by_mean_scores;
 
 /// Settings of [`ss_cam`](fn@ss_cam).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,22 +162,12 @@ fn smoothed(
     draws: usize,
     noise: impl Fn(usize, &[i64]) -> Result<Tensor, CamError>,
 ) -> Result<Maps, CamError> {
-    weighted_by_scores(
-        probe,
-        layer,
-        settings.mask,
-        settings.channels,
-        false,
-        |masked, chosen| {
-            let device = probe.scores().device();
-            let mut sum = Tensor::f_zeros([chosen.len() as i64], (Kind::Double, device))?;
-            for draw in 0..draws {
-                sum = sum.f_add(&masked.shifted(|range| {
-                    let channels = &chosen[range.start as usize..range.end as usize];
-                    Ok(noise(draw, channels)?.f_to_device(device)?)
-                })?)?;
-            }
-            Ok(sum.f_div_scalar(draws as f64)?.f_softmax(0, Kind::Double)?)
-        },
-    )
+    let &SsCam { mask, channels, .. } = settings;
+    let device = probe.scores().device();
+    weighted_by_mean_scores(probe, layer, mask, channels, draws, |masked, chosen, draw| {
+        masked.shifted(|range| {
+            let channels = &chosen[range.start as usize..range.end as usize];
+            Ok(noise(draw, channels)?.f_to_device(device)?)
+        })
+    })
 }

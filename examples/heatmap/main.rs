@@ -352,6 +352,42 @@ mod tests {
         }
     }
 
+    /// Behind it, other cells look at what is carried past it.
+    #[test]
+    fn an_inner_cell_of_nasnet_is_a_layer_like_any() {
+        let folder = folder();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (image, weights, out) = (path("scene.png"), path("nasnet.safetensors"), path("out"));
+        let network = NetworkConfig::new(Architecture::KerasNasNetMobile).with_classes(3);
+        network.build(tch::Device::Cpu).unwrap().save(&weights).unwrap();
+        for method in ["grad-cam", "ablation-cam"] {
+            let arguments = [
+                "heatmap",
+                "--model",
+                "keras_nasnet_mobile",
+                "--classes",
+                "3",
+                "--device",
+                "cpu",
+            ];
+            let more = [
+                "--image-size",
+                "64",
+                "--image",
+                &image,
+                "--weights",
+                &weights,
+                "--out",
+                &out,
+            ];
+            let layer = ["--method", method, "--layer", "normal_concat_2", "--target", "1"];
+            let options = Options::try_parse_from(arguments.into_iter().chain(more).chain(layer)).unwrap();
+            let lines = run(&options).unwrap();
+            assert_eq!(lines[0], format!("{method} at normal_concat_2 of keras_nasnet_mobile"));
+            assert!(folder.path().join(format!("out/scene-{method}-1.png")).is_file());
+        }
+    }
+
     #[test]
     fn the_most_likely_classes_come_in_order() {
         let folder = folder();

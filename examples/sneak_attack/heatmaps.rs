@@ -2,9 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use gradcam_core::{Content, Parallelism, Stage, Stages, Target, kernel};
-use models::Network;
+use models::{Description, Network};
 use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, Ix2, Ix3};
-use tch::{Kind, Tensor};
 
 use crate::classifier::LESION;
 use crate::data::tensor;
@@ -20,21 +19,21 @@ pub fn stages(network: &Network) -> Result<Stages<'_>> {
     Ok(Stages::new(stages)?)
 }
 
-/// The name and the output shape of each layer for one image of the given side.
-pub fn layers(network: &Network, size: usize) -> Result<Vec<(String, Vec<i64>)>> {
+/// Each layer's output, parameters and multiply-adds for one image of the given side.
+pub fn describe(network: &Network, size: usize) -> Result<Description> {
     let side = size as i64;
-    let image = Tensor::f_zeros(
-        [1, network.input().channels(), side, side],
-        (Kind::Float, network.device()),
-    )?;
-    stages(network)?
-        .shapes(&image)
+    network
+        .describe(&[1, network.input().channels(), side, side])
         .with_context(|| format!("{} does not take images of {size}×{size}", network.architecture()))
 }
 
 /// The layer asked for, or the last with spatial extent, and its output shape `[C, h, w]`.
 pub fn choose_layer(network: &Network, size: usize, asked: Option<&str>) -> Result<(String, Vec<i64>)> {
-    let layers = layers(network, size)?;
+    let description = describe(network, size)?;
+    let layers = description.stages().iter();
+    let layers: Vec<_> = layers
+        .map(|stage| (stage.name().to_owned(), stage.shape().to_vec()))
+        .collect();
     let last = gradcam_core::last_spatial(&layers).map(str::to_owned);
     let Some(name) = asked.map(str::to_owned).or(last) else {
         bail!(

@@ -108,9 +108,7 @@ fn list_layers(options: &Options, device: Device) -> Result<()> {
     for &architecture in &options.model {
         let (network, _) = classifier::build(options, architecture, device)?;
         println!("{architecture}, one image of {0}×{0}:", options.image_size());
-        for (name, shape) in heatmaps::layers(&network, options.image_size())? {
-            println!("  {name:<14} {shape:?}");
-        }
+        println!("{}", heatmaps::describe(&network, options.image_size())?);
     }
     Ok(())
 }

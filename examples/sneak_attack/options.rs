@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
 
-    /// Print the layers with their output shapes, and stop
+    /// Print the layers with their output shapes, parameters and multiply-adds, and stop
     #[arg(long)]
     pub list_layers: bool,
 

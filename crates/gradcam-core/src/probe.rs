@@ -180,7 +180,8 @@ impl<'p> Probe<'p> {
     /// unless set.
     ///
     /// How many copies make a chunk is derived from it and from what one copy alone was seen to
-    /// take: itself, its mask, and twice the largest input and output of a stage together. At least
+    /// take: itself, its mask, and twice the largest input and output of a stage together, with what is carried
+    /// past it. At least
     /// one copy at a time is run, whatever the ceiling. Fewer copies than fit are taken where more
     /// would only leave the cache.
     #[must_use]

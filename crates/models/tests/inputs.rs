@@ -1,5 +1,5 @@
 //! What every architecture takes: one channel or three, any class count, images that are not square, down to the least
-//! extent and not below it.
+//! extent and not below it; stages no less than they need.
 
 use std::collections::BTreeMap;
 
@@ -136,5 +136,32 @@ fn one_variable_hangs_on_the_channels() {
         assert_eq!(others.len(), 1, "{architecture}: {others:?}");
         let (name, shape) = &others[0];
         assert_eq!((name.as_str(), shape[1], three[name][1]), ("features.0.weight", 1, 3));
+    }
+}
+
+/// A stage that is run alone has what it is given and nothing beside.
+#[test]
+fn a_stage_that_takes_what_is_not_carried_to_it_says_so() {
+    for (architecture, name, shape) in [
+        (Architecture::BasicUNet2d, "upcat_4", [1, 256, 2, 2]),
+        (
+            Architecture::KerasNasNetMobile,
+            "reduction_concat_stem_2",
+            [1, 44, 8, 8],
+        ),
+    ] {
+        let network = NetworkConfig::new(architecture).build(Device::Cpu).unwrap();
+        let mut stages = network.stages().iter();
+        let stage = stages.find(|stage| stage.name() == name).unwrap();
+        let input = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        for message in [
+            stage.forward(&input).unwrap_err().to_string(),
+            stage.forward_carrying(&input, &mut Vec::new()).unwrap_err().to_string(),
+        ] {
+            assert!(
+                message.contains(&format!("{name} takes what an earlier stage carries on")),
+                "{message}"
+            );
+        }
     }
 }

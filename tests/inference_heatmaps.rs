@@ -1,5 +1,7 @@
 //! Heatmaps of a network rebuilt for inference are those of the network as it was.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use gradcam_core::{Stage, Stages, Target, grad_cam, last_spatial};
 use models::{Architecture, InferenceConfig, MemoryLayout, Network, NetworkConfig, packs_weights};
@@ -7,6 +9,9 @@ use ndarray::Array3;
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 6;
+
+/// libtorch's generator is one for all tests of this program; a test that draws from it holds this.
+static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
@@ -31,6 +36,7 @@ fn heatmaps(network: &Network, images: &Tensor, class: i64) -> Result<Array3<f32
 /// by more than the rounding of some tens of layers can make.
 #[test]
 fn folded_and_bf16_networks_show_the_same() -> Result<()> {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(3);
     for architecture in [
         Architecture::ResNet18,
@@ -66,6 +72,7 @@ fn folded_and_bf16_networks_show_the_same() -> Result<()> {
 /// gave: the activations are those of plain convolutions, and so are the heatmaps.
 #[test]
 fn captures_of_packed_networks_hold_what_the_stages_gave() -> Result<()> {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(4);
     let images = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu));
     for architecture in [Architecture::ResNet18, Architecture::MobileNetV2] {

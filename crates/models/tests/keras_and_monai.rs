@@ -5,6 +5,8 @@
 
 #[path = "goldens/formula.rs"]
 mod formula;
+#[path = "goldens/single_precision.rs"]
+mod single_precision;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +16,9 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 /// Of the largest of the numbers compared: single precision against double, through up to some two hundred layers.
 const SINGLE: f64 = 1e-5;
-/// The same in double precision on both sides. Training is compared in it only: the variances of few values blow
-/// rounding up, and rounding decides on which side of zero a number close to it falls, and with it a ReLU's gradient.
+/// The same in double precision on both sides. Training in single precision has tolerances of its own: the variances of
+/// few values blow rounding up, and rounding decides on which side of zero a number close to it falls, and with it a
+/// ReLU's gradient.
 const DOUBLE: f64 = 1e-9;
 
 struct Golden {
@@ -167,11 +170,11 @@ fn region(space: &[i64]) -> Tensor {
     places.remainder(3).eq(0).to_kind(Kind::Double).view(shape.as_slice())
 }
 
-fn training(architecture: Architecture, golden: &Golden) {
-    let network = network(architecture, golden, Kind::Double);
+fn training(architecture: Architecture, golden: &Golden, kind: Kind) {
+    let network = network(architecture, golden, kind);
     let (size, _) = golden.keys(".logits").pop_first().unwrap();
     let size = size.strip_prefix("train.").unwrap();
-    let input = batch(&network, 4, size).to_kind(Kind::Double);
+    let input = batch(&network, 4, size).to_kind(kind);
     let forward = || {
         let logits = network.forward_t(&input, true).unwrap();
         // A map has the same class in every pixel.
@@ -186,15 +189,21 @@ fn training(architecture: Architecture, golden: &Golden) {
     let (logits, loss) = forward();
     loss.backward();
     let mut worst = 0f64;
-    let mut compare = |what: &str, found: &[f64], expected: &[f64], scale| {
-        worst = worst.max(golden.compare(what, found, expected, scale, DOUBLE));
+    let mut compare = |quantity: &str, what: &str, found: &[f64], expected: &[f64], scale| {
+        let tolerance = match kind {
+            Kind::Double => DOUBLE,
+            _ => single_precision::tolerance(architecture.name(), quantity),
+        };
+        let what = format!("{what} in {kind:?}");
+        worst = worst.max(golden.compare(&what, found, expected, scale, tolerance));
     };
 
     let found: Vec<f64> = match logits.dim() {
         2 => (&logits.to_kind(Kind::Double).flatten(0, -1)).try_into().unwrap(),
         _ => formula::numbers("logits", &logits).unwrap(),
     };
-    compare("logits", &found, &golden.numbers(&format!("train.{size}.logits")), 0.0);
+    let expected = golden.numbers(&format!("train.{size}.logits"));
+    compare("logits", "logits", &found, &expected, 0.0);
 
     let variables: BTreeMap<String, Tensor> = network.variables().variables().into_iter().collect();
     let rms = |tensor: &Tensor| {
@@ -210,7 +219,7 @@ fn training(architecture: Architecture, golden: &Golden) {
         .collect();
     if !running.is_empty() {
         for (found, expected) in running.iter().zip(golden.numbers("train.running")) {
-            compare("running statistics", &[*found], &[expected], 0.0);
+            compare("running", "running statistics", &[*found], &[expected], 0.0);
         }
     }
 
@@ -221,11 +230,11 @@ fn training(architecture: Architecture, golden: &Golden) {
     let floor = 1e-2 * expected.iter().copied().fold(0.0, f64::max);
     for ((name, variable), expected) in trained.iter().zip(expected) {
         let what = format!("gradient of {name}");
-        compare(&what, &[rms(&variable.grad())], &[expected], floor);
+        compare("gradients", &what, &[rms(&variable.grad())], &[expected], floor);
         if golden.tensors.contains_key(&format!("train.gradient.{name}")) {
             let found = formula::numbers(name, &variable.grad()).unwrap();
             let expected = golden.numbers(&format!("train.gradient.{name}"));
-            compare(&what, &found, &expected, floor);
+            compare("gradients", &what, &found, &expected, floor);
         }
     }
 
@@ -239,12 +248,13 @@ fn training(architecture: Architecture, golden: &Golden) {
     });
     let losses = [loss.double_value(&[]), forward().1.double_value(&[])];
     compare(
+        "losses",
         "loss before and after a step",
         &losses,
         &golden.numbers("train.loss"),
         0.0,
     );
-    println!("{architecture} training: relative difference {worst:.1e}");
+    println!("{architecture} training in {kind:?}: relative difference {worst:.1e}");
 }
 
 /// The smallest input is taken, and a smaller one refused by its size.
@@ -280,7 +290,8 @@ fn check(name: &str, architecture: Architecture) {
     evaluation(architecture, &golden, Kind::Float, SINGLE);
     evaluation(architecture, &golden, Kind::Double, DOUBLE);
     gradients(architecture, &golden);
-    training(architecture, &golden);
+    training(architecture, &golden, Kind::Float);
+    training(architecture, &golden, Kind::Double);
 }
 
 macro_rules! tests {

@@ -1,5 +1,7 @@
 //! Every network that torchvision has, against torchvision's own: `goldens/make_torchvision.py` wrote what it computes.
 
+#[path = "goldens/single_precision.rs"]
+mod single_precision;
 #[path = "goldens/uniform.rs"]
 mod uniform;
 
@@ -13,7 +15,7 @@ use uniform::uniform;
 /// Of the largest number of a tensor: single precision through up to two hundred layers, against double.
 const EVALUATED: f64 = 1e-5;
 /// Of the largest number of a tensor: double precision against double. Batch norms of few values make single precision
-/// too coarse to tell a mistake from rounding.
+/// too coarse for some networks to tell a mistake from rounding; it has tolerances of its own.
 const TRAINED: f64 = 1e-9;
 
 const LEARNING_RATE: f64 = 0.01;
@@ -99,16 +101,14 @@ impl Golden {
     }
 }
 
-/// The largest difference, as a part of the largest number.
-fn difference(found: &[f64], expected: &[f64]) -> f64 {
+/// The largest difference, as a part of the largest number or of `scale`, if that is larger.
+fn difference(found: &[f64], expected: &[f64], scale: f64) -> f64 {
     assert_eq!(found.len(), expected.len());
     assert!(
         found.iter().chain(expected).all(|value| value.is_finite()),
         "{found:?} {expected:?}"
     );
-    let largest = expected
-        .iter()
-        .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let largest = expected.iter().fold(scale, |largest, value| largest.max(value.abs()));
     let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
     apart.fold(0.0, f64::max) / largest
 }
@@ -116,8 +116,8 @@ fn difference(found: &[f64], expected: &[f64]) -> f64 {
 struct Worst(f64);
 
 impl Worst {
-    fn note(&mut self, what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
-        let apart = difference(found, expected);
+    fn note(&mut self, what: &str, found: &[f64], expected: &[f64], scale: f64, tolerance: f64) {
+        let apart = difference(found, expected, scale);
         assert!(apart <= tolerance, "{what}: {apart:e}\n{found:?}\n{expected:?}");
         self.0 = self.0.max(apart);
     }
@@ -125,12 +125,15 @@ impl Worst {
 
 fn compare(family: &str, architecture: Architecture) {
     let golden = Golden::read(family, architecture);
-    let network = NetworkConfig::new(architecture)
-        .with_classes(10)
-        .with_dropout(0.0)
-        .with_stochastic_depth(0.0)
-        .build(Device::Cpu)
-        .unwrap();
+    let build = || {
+        NetworkConfig::new(architecture)
+            .with_classes(10)
+            .with_dropout(0.0)
+            .with_stochastic_depth(0.0)
+            .build(Device::Cpu)
+            .unwrap()
+    };
+    let network = build();
     begins_alike(architecture, &network, &golden);
     fill(&network);
     let facts = golden.values("facts");
@@ -165,6 +168,7 @@ fn compare(family: &str, architecture: Architecture) {
             &format!("{architecture} logits"),
             &logits,
             &golden.values("logits"),
+            0.0,
             EVALUATED,
         );
         let mut seen = 0;
@@ -177,6 +181,7 @@ fn compare(family: &str, architecture: Architecture) {
                     &format!("{architecture} {key}"),
                     &sample(&x),
                     &golden.values(&key),
+                    0.0,
                     EVALUATED,
                 );
                 seen += 1;
@@ -194,10 +199,15 @@ fn compare(family: &str, architecture: Architecture) {
             "{architecture}: some modules are no stages"
         );
     }
-    let trained = trains_alike(architecture, &network, &images, &golden);
+    let single = trains_alike(architecture, &network, &images, &golden);
+    drop(network);
+    let network = build();
+    fill(&network);
+    network.variables().root().double();
+    let double = trains_alike(architecture, &network, &images.to_kind(Kind::Double), &golden);
     eprintln!(
-        "{architecture}: evaluated {:.1e}, trained {:.1e}",
-        evaluated.0, trained.0
+        "{architecture}: evaluated {:.1e}, trained {:.1e} in single precision, {:.1e} in double",
+        evaluated.0, single.0, double.0
     );
 }
 
@@ -235,35 +245,47 @@ fn begins_alike(architecture: Architecture, network: &Network, golden: &Golden) 
     }
 }
 
-/// One step of gradient descent.
+/// One step of gradient descent, in the precision of the images and variables.
 fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, golden: &Golden) -> Worst {
-    network.variables().root().double();
-    let images = images.to_kind(Kind::Double);
     let variables = network.variables().variables();
     let labels = Tensor::from_slice(&[3i64, 7]);
     let loss = |logits: &Tensor| logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
     let mut worst = Worst(0.0);
-    let mut note = |what: &str, found: &[f64]| {
-        worst.note(&format!("{architecture} {what}"), found, &golden.values(what), TRAINED);
+    let kind = images.kind();
+    let gradients = golden.names("train/gradients/").into_iter();
+    let gradients = gradients.flat_map(|name| golden.values(&format!("train/gradients/{name}")));
+    // What a norm takes out again has no gradient but of rounding: it is measured by the others' size.
+    let floor = 1e-2 * gradients.fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let mut note = |quantity: &str, what: &str, found: &[f64]| {
+        let (scale, tolerance) = match (kind, quantity) {
+            (Kind::Double, _) => (0.0, TRAINED),
+            (_, "gradients") => (floor, single_precision::tolerance(architecture.name(), quantity)),
+            _ => (0.0, single_precision::tolerance(architecture.name(), quantity)),
+        };
+        let message = format!("{architecture} {what} in {kind:?}");
+        worst.note(&message, found, &golden.values(what), scale, tolerance);
     };
 
-    let logits = network.forward_t(&images, true).unwrap();
-    note("train/logits", &Vec::try_from(logits.detach().reshape([-1])).unwrap());
+    let logits = network.forward_t(images, true).unwrap();
+    let values = Vec::try_from(logits.detach().to_kind(Kind::Double).reshape([-1])).unwrap();
+    note("logits", "train/logits", &values);
     for name in golden.names("train/buffers/") {
-        note(&format!("train/buffers/{name}"), &sample(&variables[name]));
+        note("running", &format!("train/buffers/{name}"), &sample(&variables[name]));
     }
     let before = loss(&logits);
     before.backward();
     for name in golden.names("train/gradients/") {
-        note(&format!("train/gradients/{name}"), &sample(&variables[name].grad()));
+        let key = format!("train/gradients/{name}");
+        note("gradients", &key, &sample(&variables[name].grad()));
     }
     let _no_grad = tch::no_grad_guard();
     for mut variable in network.variables().trainable_variables() {
         let step = variable.grad() * LEARNING_RATE;
         let _ = variable.subtract_(&step);
     }
-    let after = loss(&network.forward_t(&images, true).unwrap());
-    note("train/losses", &[before.double_value(&[]), after.double_value(&[])]);
+    let after = loss(&network.forward_t(images, true).unwrap());
+    let losses = [before.double_value(&[]), after.double_value(&[])];
+    note("losses", "train/losses", &losses);
     worst
 }
 

@@ -117,32 +117,72 @@ def channels_first(array):
     return np.moveaxis(np.asarray(array), -1, 1)
 
 
-def torch_gradients(model, inputs, targets):
+def torch_gradients(model):
     import torch
 
-    model.zero_grad()
-    logits = model(inputs, training=True)
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
-    loss.backward()
-    gradients = [variable.value.grad.numpy().copy() for variable in model.trainable_variables]
-    return float(loss.detach()), logits.detach().numpy(), gradients
+    def gradients(inputs, targets):
+        model.zero_grad()
+        logits = model(inputs, training=True)
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets))
+        loss.backward()
+        gradients = [variable.value.grad.numpy().copy() for variable in model.trainable_variables]
+        return float(loss.detach()), logits.detach().numpy(), gradients
+
+    return gradients
 
 
-def jax_gradients(model, inputs, targets):
+def jax_gradients(model):
     import jax
 
-    def loss(trained, others):
+    def loss(trained, others, inputs, targets):
         logits, others = model.stateless_call(trained, others, inputs, training=True)
         chosen = jax.nn.log_softmax(logits)[np.arange(len(targets)), targets]
         return -chosen.mean(), (logits, others)
 
-    trained = [variable.value for variable in model.trainable_variables]
-    others = [variable.value for variable in model.non_trainable_variables]
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    (loss, (logits, others)), gradients = step(trained, others)
-    for variable, updated in zip(model.non_trainable_variables, others):
-        variable.assign(updated)
-    return float(loss), np.asarray(logits), [np.asarray(gradient) for gradient in gradients]
+
+    def gradients(inputs, targets):
+        trained = [variable.value for variable in model.trainable_variables]
+        others = [variable.value for variable in model.non_trainable_variables]
+        (loss, (logits, others)), gradients = step(trained, others, inputs, targets)
+        for variable, updated in zip(model.non_trainable_variables, others):
+            variable.assign(updated)
+        return float(loss), np.asarray(logits), [np.asarray(gradient) for gradient in gradients]
+
+    return gradients
+
+
+def trained(name, nudges):
+    """Training mode, and the loss before and after a step of gradient descent, in Keras's present precision: once for
+    each function of `nudges`, which is applied to the weights and the images."""
+    import keras
+
+    _, gain, _, training = NETWORKS[name]
+    model = filled(name, training, gain)
+    compute = (jax_gradients if keras.backend.backend() == "jax" else torch_gradients)(model)
+    start = [value(variable).copy() for variable in model.variables]
+    named = {variable.path: (key, axes) for key, variable, axes in variables(model)}
+    for nudge in nudges:
+        for variable, values in zip(model.variables, start):
+            variable.assign(nudge(values))
+        inputs, targets = nudge(batch(4, training)), labels(4)
+        found = {}
+        loss, logits, gradients = compute(inputs, targets)
+        found[f"train.{training[0]}x{training[1]}.logits"] = logits
+        updates = {}
+        for variable, gradient in zip(model.trainable_variables, gradients):
+            key, axes = named[variable.path]
+            updates[key] = np.transpose(gradient, axes)
+        keys = sorted(updates)
+        found["train.gradients"] = np.array([rms(updates[key]) for key in keys])
+        for key in {*keys[:: len(keys) // 8], "predictions.weight", "predictions.bias"}:
+            found[f"train.gradient.{key}"] = numbers(key, updates[key])
+        running = {key: value(variable) for key, variable, _ in variables(model) if ".running_" in key}
+        found["train.running"] = np.array([rms(running[key]) for key in sorted(running)])
+        for variable, gradient in zip(model.trainable_variables, gradients):
+            variable.assign(value(variable) - LEARNING_RATE * gradient)
+        found["train.loss"] = np.array([loss, compute(inputs, targets)[0]])
+        yield found
 
 
 def nasnet_gradients(model, size):
@@ -185,7 +225,7 @@ def write(name):
     assert versions["keras"] == "3.15.1" and versions.get("torch", "2.11.0") == "2.11.0", versions
     assert versions.get("jax", "0.10.2") == "0.10.2", versions
 
-    stages, gain, sizes, training = NETWORKS[name]
+    stages, gain, sizes, _ = NETWORKS[name]
     found = {"gain": np.array([gain])}
     for size in sizes:
         model = filled(name, size, gain)
@@ -202,25 +242,7 @@ def write(name):
                 found[f"{size[0]}x{size[1]}.gradient.{stage}"] = numbers(stage, gradient)
                 print(f"    gradient at {stage} {gradient.shape[1:]} {rms(gradient):.3g}")
 
-    model = filled(name, training, gain)
-    inputs, targets = batch(4, training), labels(4)
-    compute = jax_gradients if jax else torch_gradients
-    loss, logits, gradients = compute(model, inputs, targets)
-    found[f"train.{training[0]}x{training[1]}.logits"] = logits
-    named = {variable.path: (key, axes) for key, variable, axes in variables(model)}
-    updates = {}
-    for variable, gradient in zip(model.trainable_variables, gradients):
-        key, axes = named[variable.path]
-        updates[key] = np.transpose(gradient, axes)
-    keys = sorted(updates)
-    found["train.gradients"] = np.array([rms(updates[key]) for key in keys])
-    for key in {*keys[:: len(keys) // 8], "predictions.weight", "predictions.bias"}:
-        found[f"train.gradient.{key}"] = numbers(key, updates[key])
-    running = {key: value(variable) for key, variable, _ in variables(model) if ".running_" in key}
-    found["train.running"] = np.array([rms(running[key]) for key in sorted(running)])
-    for variable, gradient in zip(model.trainable_variables, gradients):
-        variable.assign(value(variable) - LEARNING_RATE * gradient)
-    found["train.loss"] = np.array([loss, compute(model, inputs, targets)[0]])
+    found |= next(trained(name, [lambda values: values]))
     print(f"    loss {found['train.loss']}, gradients {found['train.gradients'].min():.2g} to {found['train.gradients'].max():.2g}")
 
     path = HERE / f"{name}.safetensors"

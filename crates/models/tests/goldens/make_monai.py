@@ -94,16 +94,59 @@ def gradients(network, stages, inputs):
     return {stage: output.grad.numpy() for stage, output in outputs.items()}
 
 
+def batch(channels, count, size):
+    return torch.from_numpy(images((count, channels, *size))).double()
+
+
+def spelled(size):
+    return "x".join(map(str, size))
+
+
+def trained(name, kind, nudges):
+    """Training mode, and the loss before and after a step of gradient descent, in numbers of this kind: once for each
+    function of `nudges`, which is applied to the weights and the images."""
+    (build, stages, channels), gain, _, training = NETWORKS[name]
+
+    def loss(logits):
+        # The class goes with the sample: for a map, the same in every pixel.
+        targets = torch.from_numpy(labels(4)).view(4, *[1] * (logits.ndim - 2))
+        return torch.nn.functional.cross_entropy(logits, targets.expand(4, *logits.shape[2:]))
+
+    for nudge in nudges:
+        network = build().to(kind)
+        fill(network, gain)
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.from_numpy(nudge(tensor.numpy())))
+        network.train()
+        inputs = torch.from_numpy(nudge(batch(channels, 4, training).numpy())).to(kind)
+        found = {}
+        logits = network(inputs)
+        before = loss(logits)
+        before.backward()
+        found[f"train.{spelled(training)}.logits"] = (
+            logits.detach().numpy() if logits.ndim == 2 else numbers("logits", logits.detach().numpy())
+        )
+        parameters = dict(network.named_parameters())
+        keys = sorted(parameters)
+        found["train.gradients"] = np.array([rms(parameters[key].grad.numpy()) for key in keys])
+        head = stages[-1]
+        for key in {*keys[:: len(keys) // 8], f"{head}.weight", f"{head}.bias"}:
+            found[f"train.gradient.{key}"] = numbers(key, parameters[key].grad.numpy())
+        running = {key: tensor for key, tensor in network.named_buffers() if ".running_" in key}
+        if running:
+            found["train.running"] = np.array([rms(running[key].numpy()) for key in sorted(running)])
+        with torch.no_grad():
+            for parameter_ in parameters.values():
+                parameter_ -= LEARNING_RATE * parameter_.grad
+            found["train.loss"] = np.array([float(before.detach()), float(loss(network(inputs)))])
+        yield found
+
+
 def write(name):
-    (build, stages, channels), gain, sizes, training = NETWORKS[name]
+    (build, stages, channels), gain, sizes, _ = NETWORKS[name]
     network = build().double()
     found = {"gain": np.array([gain])}
-
-    def batch(count, size):
-        return torch.from_numpy(images((count, channels, *size))).double()
-
-    def spelled(size):
-        return "x".join(map(str, size))
 
     fill(network, gain)
     network.eval()
@@ -120,7 +163,7 @@ def write(name):
 
         hooks = [network.get_submodule(stage).register_forward_hook(keep(stage)) for stage in stages]
         with torch.no_grad():
-            network(batch(2, size))
+            network(batch(channels, 2, size))
         for hook in hooks:
             hook.remove()
         print(f"{name} {spelled(size)}, root mean square of each stage:")
@@ -130,37 +173,11 @@ def write(name):
             print(f"    {stage} {tuple(outputs[stage].shape[1:])} {found[key][1]:.3g}")
         first, looked_into = GRADIENTS.get(name, (0, []))
         if looked_into and size in sizes[first:]:
-            for stage, gradient in gradients(network, looked_into, batch(2, size)).items():
+            for stage, gradient in gradients(network, looked_into, batch(channels, 2, size)).items():
                 found[f"{spelled(size)}.gradient.{stage}"] = numbers(stage, gradient)
             network.zero_grad()
 
-    network.train()
-    inputs = batch(4, training)
-
-    def loss(logits):
-        # The class goes with the sample: for a map, the same in every pixel.
-        targets = torch.from_numpy(labels(4)).view(4, *[1] * (logits.ndim - 2))
-        return torch.nn.functional.cross_entropy(logits, targets.expand(4, *logits.shape[2:]))
-
-    logits = network(inputs)
-    before = loss(logits)
-    before.backward()
-    found[f"train.{spelled(training)}.logits"] = (
-        logits.detach().numpy() if logits.ndim == 2 else numbers("logits", logits.detach().numpy())
-    )
-    parameters = dict(network.named_parameters())
-    keys = sorted(parameters)
-    found["train.gradients"] = np.array([rms(parameters[key].grad.numpy()) for key in keys])
-    head = stages[-1]
-    for key in {*keys[:: len(keys) // 8], f"{head}.weight", f"{head}.bias"}:
-        found[f"train.gradient.{key}"] = numbers(key, parameters[key].grad.numpy())
-    running = {key: tensor for key, tensor in network.named_buffers() if ".running_" in key}
-    if running:
-        found["train.running"] = np.array([rms(running[key].numpy()) for key in sorted(running)])
-    with torch.no_grad():
-        for parameter_ in parameters.values():
-            parameter_ -= LEARNING_RATE * parameter_.grad
-        found["train.loss"] = np.array([float(before.detach()), float(loss(network(inputs)))])
+    found |= next(trained(name, torch.float64, [lambda values: values]))
     print(f"    loss {found['train.loss']}, gradients {found['train.gradients'].min():.2g} to {found['train.gradients'].max():.2g}")
 
     path = HERE / f"{name}.safetensors"

@@ -113,18 +113,48 @@ def initial(network):
         yield key, torch.stack([value.mean(), value.std(correction=0), value.min(), value.max()])
 
 
-def goldens(name, stages):
-    network = build(name)
-    for key, value in initial(network):
-        yield f"init/{key}", value
-    network.double()
+def fill(network):
+    """Weights by formula, and nothing dropped by chance."""
     for key, value in network.state_dict().items():
         if not key.endswith("num_batches_tracked"):
             value.copy_(parameter(key, tuple(value.shape)))
     for module in network.modules():
         if isinstance(module, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
             module.p = 0.0
-    images = torch.from_numpy(uniform("input", IMAGES).astype(np.float32).astype(np.float64))
+
+
+def batch():
+    return torch.from_numpy(uniform("input", IMAGES).astype(np.float32).astype(np.float64))
+
+
+def trained(network, images):
+    """Training mode, and the loss before and after a step of gradient descent."""
+    network.train()
+    logits = network(images)
+    yield "train/logits", logits.detach()
+    buffers = dict(network.named_buffers())
+    running = [key for key in buffers if "running" in key]
+    for key in spread(running, 4) if running else []:
+        yield f"train/buffers/{key}", sample(buffers[key].clone())
+    loss = torch.nn.functional.cross_entropy(logits, LABELS)
+    loss.backward()
+    parameters = dict(network.named_parameters())
+    for key in spread(parameters, 10):
+        yield f"train/gradients/{key}", sample(parameters[key].grad)
+    with torch.no_grad():
+        for value in parameters.values():
+            value -= LEARNING_RATE * value.grad
+        after = torch.nn.functional.cross_entropy(network(images), LABELS)
+    yield "train/losses", torch.stack([loss.detach(), after])
+
+
+def goldens(name, stages):
+    network = build(name)
+    for key, value in initial(network):
+        yield f"init/{key}", value
+    network.double()
+    fill(network)
+    images = batch()
 
     network.eval()
     outputs = {}
@@ -161,23 +191,7 @@ def goldens(name, stages):
         dtype=torch.float64,
     )
 
-    network.train()
-    logits = network(images)
-    yield "train/logits", logits.detach()
-    buffers = dict(network.named_buffers())
-    running = [key for key in buffers if "running" in key]
-    for key in spread(running, 4) if running else []:
-        yield f"train/buffers/{key}", sample(buffers[key].clone())
-    loss = torch.nn.functional.cross_entropy(logits, LABELS)
-    loss.backward()
-    parameters = dict(network.named_parameters())
-    for key in spread(parameters, 10):
-        yield f"train/gradients/{key}", sample(parameters[key].grad)
-    with torch.no_grad():
-        for value in parameters.values():
-            value -= LEARNING_RATE * value.grad
-        after = torch.nn.functional.cross_entropy(network(images), LABELS)
-    yield "train/losses", torch.stack([loss.detach(), after])
+    yield from trained(network, images)
 
 
 def chances():
@@ -203,16 +217,17 @@ def save(name, tensors):
     assert path.stat().st_size < 300_000, path
 
 
-for family in sys.argv[1:] or [*FAMILIES, "chances"]:
-    if family == "chances":
-        save("chances", dict(chances()))
-        continue
-    stages, names = FAMILIES[family]
-    tensors = {}
-    for name in names:
-        for key, value in goldens(name, stages):
-            tensors[f"{name}/{key}"] = value.contiguous()
-        losses = tensors[f"{name}/train/losses"].tolist()
-        rms = [float(value[1]) for key, value in tensors.items() if key.startswith(f"{name}/stages/")]
-        print(name, "losses", losses, "rms", min(rms), max(rms), flush=True)
-    save(family, tensors)
+if __name__ == "__main__":
+    for family in sys.argv[1:] or [*FAMILIES, "chances"]:
+        if family == "chances":
+            save("chances", dict(chances()))
+            continue
+        stages, names = FAMILIES[family]
+        tensors = {}
+        for name in names:
+            for key, value in goldens(name, stages):
+                tensors[f"{name}/{key}"] = value.contiguous()
+            losses = tensors[f"{name}/train/losses"].tolist()
+            rms = [float(value[1]) for key, value in tensors.items() if key.startswith(f"{name}/stages/")]
+            print(name, "losses", losses, "rms", min(rms), max(rms), flush=True)
+        save(family, tensors)

@@ -83,17 +83,21 @@ struct Row {
     threads: i32,
     forward: f64,
     heatmap: f64,
-    training: f64,
+    /// Of more than one image.
+    training: Option<f64>,
 }
 
 const HEADER: &str = "network              batch  size  precision   forward/s   heatmap/s  training/s";
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let training = self
+            .training
+            .map_or("-".to_owned(), |training| format!("{training:.1}"));
         write!(
             f,
-            "{:<19} {:>6} {:>5}  {:<9} {:>11.1} {:>11.1} {:>11.1}",
-            self.network, self.batch, self.size, self.precision, self.forward, self.heatmap, self.training
+            "{:<19} {:>6} {:>5}  {:<9} {:>11.1} {:>11.1} {training:>11}",
+            self.network, self.batch, self.size, self.precision, self.forward, self.heatmap
         )
     }
 }
@@ -175,13 +179,13 @@ fn measure(network: &Network, batch: i64, precision: Precision, device: &str, op
     let labels = Tensor::f_zeros([batch], (Kind::Int64, network.device()))?;
     let training = if batch == 1 {
         // Batch norms take statistics over the batch, and the last ones of some networks see one place only.
-        f64::NAN
+        None
     } else {
-        time(&mut || {
+        Some(time(&mut || {
             let logits = network.forward_mixed(&images, precision.kind())?;
             optimiser.backward_step(&cross_entropy(&logits, &labels)?);
             Ok(())
-        })?
+        })?)
     };
     Ok(Row {
         network: network.architecture().name(),

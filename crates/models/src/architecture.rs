@@ -12,11 +12,10 @@ use crate::architectures::keras_resnet_v2::{self, ResNetV2Config};
 use crate::architectures::mobilenet_v3::{self, MobileNetV3Config};
 use crate::architectures::regnet::{self, RegNetConfig};
 use crate::architectures::resnet::{self, ResNetConfig};
-use crate::architectures::resnet_3d::{self, ResNet3dConfig};
 use crate::architectures::squeezenet::{self, SqueezeNetConfig};
 use crate::architectures::vgg::{self, VggConfig};
 use crate::architectures::{alexnet, googlenet, mobilenet_v2};
-use crate::architectures::{basic_unet, keras, keras_inception_v3, keras_mobilenet_v2, keras_xception};
+use crate::architectures::{basic_unet, keras, keras_inception_v3, keras_mobilenet_v2, keras_xception, resnet_3d};
 use crate::error::ModelError;
 use crate::input::InputSpec;
 use crate::scope::Scope;
@@ -289,19 +288,19 @@ architectures! {
     KerasMobileNetV2 => Blueprint::keras("keras_mobilenet_v2", 224, 32, keras_mobilenet_v2::stages),
     /// `resnet10_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet10_3d => Blueprint::volumes("resnet10_3d", resnet_3d::HEAD, 1, |scope, settings| {
-        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet10())
+        resnet_3d::stages(scope, settings, ResNetConfig::resnet10())
     }),
     /// `resnet18_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet18_3d => Blueprint::volumes("resnet18_3d", resnet_3d::HEAD, 1, |scope, settings| {
-        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet18())
+        resnet_3d::stages(scope, settings, ResNetConfig::resnet18())
     }),
     /// `resnet34_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet34_3d => Blueprint::volumes("resnet34_3d", resnet_3d::HEAD, 1, |scope, settings| {
-        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet34())
+        resnet_3d::stages(scope, settings, ResNetConfig::resnet34())
     }),
     /// `resnet50_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet50_3d => Blueprint::volumes("resnet50_3d", resnet_3d::HEAD, 1, |scope, settings| {
-        resnet_3d::stages(scope, settings, &ResNet3dConfig::resnet50())
+        resnet_3d::stages(scope, settings, ResNetConfig::resnet50())
     }),
     /// `basic_unet_2d`, a segmentation instead of a class, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
     BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, basic_unet::stages::<2>)

@@ -25,9 +25,9 @@ pub(crate) const HEAD: &str = "fc";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Two 3×3 convolutions.
+    /// Two convolutions of extent 3.
     Basic,
-    /// 1×1, 3×3 and 1×1 to four times the channels.
+    /// Extents 1, 3 and 1, to four times the channels.
     Bottleneck,
 }
 
@@ -37,10 +37,12 @@ pub(crate) struct ResNetConfig {
     kind: Kind,
     /// Blocks of each layer.
     depths: [usize; 4],
-    /// Groups of a bottleneck's 3×3 convolution.
+    /// Groups of a bottleneck's wide convolution.
     groups: i64,
     /// Its width at 64 channels, by group.
     width_per_group: i64,
+    /// Of the shortcuts' convolutions.
+    shortcut_bias: Option<Init>,
 }
 
 impl ResNetConfig {
@@ -50,7 +52,13 @@ impl ResNetConfig {
             depths,
             groups: 1,
             width_per_group: 64,
+            shortcut_bias: None,
         }
+    }
+
+    /// With one block in each layer, which MONAI has and torchvision has not.
+    pub(crate) fn resnet10() -> Self {
+        Self::new(Kind::Basic, [1, 1, 1, 1])
     }
 
     pub(crate) fn resnet18() -> Self {
@@ -87,27 +95,33 @@ impl ResNetConfig {
             ..Self::resnet50()
         }
     }
+
+    /// With biases in the shortcuts' convolutions, which begin like this.
+    pub(crate) fn with_shortcut_bias(mut self, init: Init) -> Self {
+        self.shortcut_bias = Some(init);
+        self
+    }
 }
 
-/// A convolution without bias and its norm.
-fn conv_norm(
+/// A convolution and its norm.
+pub(crate) fn conv_norm<const D: usize>(
     scope: &Scope<'_>,
     conv: &str,
-    norm: impl std::fmt::Display,
-    config: ConvConfig<2>,
-) -> Result<ConvNorm<2>, TchError> {
+    norm: &str,
+    config: ConvConfig<D>,
+) -> Result<ConvNorm<D>, TchError> {
     let config = config.centred().with_init(Init::HeNormal(Fan::Out));
     ConvNorm::new(&(scope / conv), config, &(scope / norm), BatchNormConfig::default())
 }
 
 /// ReLU(branch(x) + shortcut(x)), and how many channels that has.
-fn block(
+fn block<const D: usize>(
     scope: &Scope<'_>,
     config: &ResNetConfig,
     inputs: i64,
     channels: i64,
     stride: i64,
-) -> Result<(Residual<2>, i64), TchError> {
+) -> Result<(Residual<D>, i64), TchError> {
     let (before, last) = match config.kind {
         Kind::Basic => (
             vec![ConvConfig::new(inputs, channels, 3).with_stride(stride)],
@@ -128,13 +142,14 @@ fn block(
     };
     let outputs = last.outputs;
     let shortcut = if stride != 1 || inputs != outputs {
-        let config = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
-        Shortcut::Conv(conv_norm(&(scope / "downsample"), "0", "1", config)?)
+        let mut conv = ConvConfig::new(inputs, outputs, 1).with_stride(stride);
+        conv.bias = config.shortcut_bias;
+        Shortcut::Conv(conv_norm(&(scope / "downsample"), "0", "1", conv)?)
     } else {
         Shortcut::Identity
     };
     let with_relu = |index: usize, config| {
-        let conv = conv_norm(scope, &format!("conv{index}"), format!("bn{index}"), config)?;
+        let conv = conv_norm(scope, &format!("conv{index}"), &format!("bn{index}"), config)?;
         Ok::<_, TchError>(conv.with_activation(Activation::Relu))
     };
     let mut branch = Sequence::default();
@@ -146,32 +161,40 @@ fn block(
     Ok((Residual::new(branch, with_relu(index, last)?, shortcut), outputs))
 }
 
+/// `layer1.0` … `layer4.N`, and how many channels the last puts out.
+pub(crate) fn blocks<const D: usize>(scope: &Scope<'_>, config: &ResNetConfig) -> Result<(Vec<Stage>, i64), TchError> {
+    let mut stages = Vec::new();
+    let mut inputs = 64;
+    for (layer, (channels, depth)) in (1..).zip([64, 128, 256, 512].into_iter().zip(config.depths)) {
+        for index in 0..depth {
+            let name = format!("layer{layer}.{index}");
+            let stride = if layer > 1 && index == 0 { 2 } else { 1 };
+            let (block, outputs) = block::<D>(&(scope / &name), config, inputs, channels, stride)?;
+            stages.push(Stage::layer(name, block));
+            inputs = outputs;
+        }
+    }
+    Ok((stages, inputs))
+}
+
 /// `conv1`, `bn1`, `relu`, `maxpool`, `layer1.0` … `layer4.N`, `avgpool`, `flatten`, `fc`.
 pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &ResNetConfig) -> Result<Vec<Stage>, TchError> {
     let stem = ConvConfig::new(settings.channels, 64, 7).with_stride(2);
-    let (conv1, bn1) = conv_norm(scope, "conv1", "bn1", stem)?.into_parts();
+    let (conv1, bn1) = conv_norm::<2>(scope, "conv1", "bn1", stem)?.into_parts();
     let mut stages = vec![
         Stage::layer("conv1", conv1),
         Stage::layer("bn1", bn1),
         Stage::layer("relu", Activation::Relu),
         Stage::layer("maxpool", MaxPool::<2>::new(3, 2).with_padding(1)),
     ];
-    let mut inputs = 64;
-    for (layer, (channels, depth)) in (1..).zip([64, 128, 256, 512].into_iter().zip(config.depths)) {
-        for index in 0..depth {
-            let name = format!("layer{layer}.{index}");
-            let stride = if layer > 1 && index == 0 { 2 } else { 1 };
-            let (block, outputs) = block(&(scope / &name), config, inputs, channels, stride)?;
-            stages.push(Stage::layer(name, block));
-            inputs = outputs;
-        }
-    }
+    let (blocks, channels) = blocks::<2>(scope, config)?;
+    stages.extend(blocks);
     stages.extend([
         Stage::layer("avgpool", GlobalAveragePool),
         Stage::layer("flatten", Flatten),
         Stage::layer(
             HEAD,
-            Linear::new(&(scope / HEAD), LinearConfig::new(inputs, settings.classes))?,
+            Linear::new(&(scope / HEAD), LinearConfig::new(channels, settings.classes))?,
         ),
     ]);
     Ok(stages)

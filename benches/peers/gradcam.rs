@@ -1,14 +1,12 @@
-//! This workspace's side of `gradcam.py`: reads the name of a case from standard input, runs it once, and answers with the
-//! seconds it took.
+//! This workspace's side of `gradcam.py`.
 //!
 //! `cargo xtask bench-peers gradcam`
 
+mod answer;
+
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::io::{self, BufRead as _, Write as _};
 use std::rc::Rc;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use gradcam_core::{
@@ -22,43 +20,20 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use crate::answer::{Cases, answer};
+
 const SHAPES: [(usize, usize, usize, usize); 3] = [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)];
 const BATCH: i64 = 8;
 /// Of ResNet-18.
 const LAYER: &str = "layer4.1";
 
-type Case = Box<dyn Fn() -> Result<()>>;
-
 fn main() -> Result<()> {
-    // `cargo bench` and `cargo test` start every benchmark; there is nobody to answer then.
-    if !std::env::args().any(|argument| argument == "--answer") {
-        return Ok(());
-    }
-    let cases = cases()?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "ready")?;
-    out.flush()?;
-    for line in io::stdin().lock().lines() {
-        let name = line?;
-        let answer = match name.trim() {
-            // Not a time but an answer: 1 for yes.
-            "has_bf16" => f64::from(u8::from(has_bf16(Device::Cpu))),
-            name => {
-                let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
-                let start = Instant::now();
-                case()?;
-                start.elapsed().as_secs_f64()
-            }
-        };
-        writeln!(out, "{answer}")?;
-        out.flush()?;
-    }
-    Ok(())
+    answer(cases, &[("has_bf16", has_bf16(Device::Cpu))])
 }
 
-fn cases() -> Result<BTreeMap<String, Case>> {
+fn cases() -> Result<Cases> {
     tch::manual_seed(0);
-    let mut cases = BTreeMap::new();
+    let mut cases = Cases::new();
     kernels(&mut cases);
     // The networks live as long as the program, so that the cases can hold what borrows from them.
     end_to_end(&mut cases, Box::leak(Box::new(network(Architecture::ResNet50)?)))?;
@@ -67,7 +42,7 @@ fn cases() -> Result<BTreeMap<String, Case>> {
 }
 
 /// The weighting alone, and reading and copying what it reads.
-fn kernels(cases: &mut BTreeMap<String, Case>) {
+fn kernels(cases: &mut Cases) {
     for shape in SHAPES {
         let name = format!("{}x{}x{}x{}", shape.0, shape.1, shape.2, shape.3);
         let (activations, gradients) = (random(shape, 1), random(shape, 2));
@@ -106,7 +81,7 @@ fn kernels(cases: &mut BTreeMap<String, Case>) {
 }
 
 /// From a batch of images to heatmaps of their size.
-fn end_to_end(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> Result<()> {
+fn end_to_end(cases: &mut Cases, network: &'static Network) -> Result<()> {
     let stages = stages(network)?;
     let stages: &'static Stages<'static> = Box::leak(Box::new(stages));
     let images = channels_last(&Tensor::f_rand([BATCH, 3, 224, 224], (Kind::Float, Device::Cpu))?)?;
@@ -152,7 +127,7 @@ fn end_to_end(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> 
 }
 
 /// One image, over and over with something taken away.
-fn perturbation(cases: &mut BTreeMap<String, Case>, network: &'static Network) -> Result<()> {
+fn perturbation(cases: &mut Cases, network: &'static Network) -> Result<()> {
     let stages = stages(network)?;
     let stages: &'static Stages<'static> = Box::leak(Box::new(stages));
     let image = channels_last(&Tensor::f_rand([1, 3, 224, 224], (Kind::Float, Device::Cpu))?)?;

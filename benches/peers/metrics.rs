@@ -1,13 +1,11 @@
-//! This workspace's side of `metrics.py`: reads the name of a case from standard input, runs it once, and answers with the
-//! seconds it took.
+//! This workspace's side of `metrics.py`.
 //!
 //! `cargo xtask bench-peers metrics`
 
-use std::collections::BTreeMap;
+mod answer;
+
 use std::hint::black_box;
-use std::io::{self, BufRead as _, Write as _};
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use ndarray::{Array2, Array3};
@@ -17,30 +15,12 @@ use seg_metrics::{
     distance_transform,
 };
 
+use crate::answer::{Cases, answer};
+
 const SPACING: [f64; 3] = [1.5, 1.0, 1.0];
 
-type Case = Box<dyn Fn() -> Result<()>>;
-
 fn main() -> Result<()> {
-    // `cargo bench` and `cargo test` start every benchmark; there is nobody to answer then.
-    if !std::env::args().any(|argument| argument == "--answer") {
-        return Ok(());
-    }
-    let cases = cases();
-    let mut out = io::stdout().lock();
-    writeln!(out, "ready")?;
-    out.flush()?;
-    for line in io::stdin().lock().lines() {
-        let name = line?;
-        let case = cases
-            .get(name.trim())
-            .with_context(|| format!("there is no case {name}"))?;
-        let start = Instant::now();
-        case()?;
-        writeln!(out, "{}", start.elapsed().as_secs_f64())?;
-        out.flush()?;
-    }
-    Ok(())
+    answer(cases, &[])
 }
 
 /// The same masks as in `metrics.py`.
@@ -66,7 +46,7 @@ fn disk(centre: [f64; 2], radius: f64) -> Array2<bool> {
     })
 }
 
-fn cases() -> BTreeMap<&'static str, Case> {
+fn cases() -> Result<Cases> {
     let shape = [155, 240, 240];
     let (prediction, truth): (&'static Array3<bool>, &'static Array3<bool>) = (
         Box::leak(Box::new(ellipsoid(shape, [77.0, 120.0, 120.0], [30.0, 45.0, 40.0]))),
@@ -74,8 +54,11 @@ fn cases() -> BTreeMap<&'static str, Case> {
     );
     let flat = (disk([250.0, 250.0], 100.0), disk([265.0, 270.0], 110.0));
     let empty = EmptyMasks::default();
-    let mut cases: BTreeMap<&'static str, Case> = BTreeMap::new();
-    cases.insert("surface", Box::new(move || all_surface_measures(prediction, truth)));
+    let mut cases = Cases::new();
+    cases.insert(
+        "surface".into(),
+        Box::new(move || all_surface_measures(prediction, truth)),
+    );
     for (side, surface, transform) in [
         (128, "surface-128", "transform-128"),
         (256, "surface-256", "transform-256"),
@@ -83,9 +66,9 @@ fn cases() -> BTreeMap<&'static str, Case> {
     ] {
         // Made when first asked for, by the round that warms up.
         let masks: &'static LazyLock<_, _> = Box::leak(Box::new(LazyLock::new(move || cube(side))));
-        cases.insert(surface, Box::new(|| all_surface_measures(&masks.0, &masks.1)));
+        cases.insert(surface.into(), Box::new(|| all_surface_measures(&masks.0, &masks.1)));
         cases.insert(
-            transform,
+            transform.into(),
             Box::new(|| {
                 black_box(distance_transform(masks.1.view(), &SPACING)?);
                 Ok(())
@@ -93,7 +76,7 @@ fn cases() -> BTreeMap<&'static str, Case> {
         );
     }
     cases.insert(
-        "flat",
+        "flat".into(),
         Box::new(move || {
             let (prediction, truth) = (flat.0.view(), flat.1.view());
             let distances = SurfaceDistances::new(prediction, truth, &[1.0, 1.0], Connectivity::Faces)?;
@@ -102,14 +85,14 @@ fn cases() -> BTreeMap<&'static str, Case> {
         }),
     );
     cases.insert(
-        "dice",
+        "dice".into(),
         Box::new(move || {
             black_box(Confusion::from_masks(prediction.view(), truth.view())?.dice(empty)?);
             Ok(())
         }),
     );
     cases.insert(
-        "read",
+        "read".into(),
         Box::new(move || {
             for mask in [prediction, truth] {
                 let mask = mask.as_slice().context("contiguous")?;
@@ -125,20 +108,20 @@ fn cases() -> BTreeMap<&'static str, Case> {
         }),
     );
     cases.insert(
-        "transform",
+        "transform".into(),
         Box::new(move || {
             black_box(distance_transform(truth.view(), &SPACING)?);
             Ok(())
         }),
     );
     cases.insert(
-        "components",
+        "components".into(),
         Box::new(move || {
             black_box(components(truth.view(), Connectivity::Faces)?);
             Ok(())
         }),
     );
-    cases
+    Ok(cases)
 }
 
 fn all_surface_measures(prediction: &Array3<bool>, truth: &Array3<bool>) -> Result<()> {

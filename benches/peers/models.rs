@@ -1,54 +1,34 @@
-//! This workspace's side of `models.py`: reads the name of a case from standard input, runs it once, and answers with the
-//! seconds it took.
+//! This workspace's side of `models.py`.
 //!
 //! `cargo xtask bench-peers models`
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, Write as _};
-use std::time::Instant;
+mod answer;
 
-use anyhow::{Context as _, Result};
+use std::cell::RefCell;
+
+use anyhow::Result;
 use models::{Architecture, InferenceConfig, Network, NetworkConfig, has_bf16, packs_weights};
 use tch::nn::{self, OptimizerConfig as _};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::answer::{Cases, answer};
+
 const BATCH: i64 = 8;
 
-type Case = Box<dyn Fn() -> Result<()>>;
-
 fn main() -> Result<()> {
-    // `cargo bench` and `cargo test` start every benchmark; there is nobody to answer then.
-    if !std::env::args().any(|argument| argument == "--answer") {
-        return Ok(());
-    }
-    let mut cases = BTreeMap::new();
+    let packs = packs_weights(Kind::Float);
+    answer(cases, &[("has_bf16", has_bf16(Device::Cpu)), ("packs_weights", packs)])
+}
+
+fn cases() -> Result<Cases> {
+    let mut cases = Cases::new();
     for architecture in [Architecture::ResNet18, Architecture::ResNet50] {
         add(&mut cases, architecture)?;
     }
-    let mut out = io::stdout().lock();
-    writeln!(out, "ready")?;
-    out.flush()?;
-    for line in io::stdin().lock().lines() {
-        let name = line?;
-        let seconds = match name.trim() {
-            // Not times but answers: 1 for yes.
-            "has_bf16" => f64::from(u8::from(has_bf16(Device::Cpu))),
-            "packs_weights" => f64::from(u8::from(packs_weights(Kind::Float))),
-            name => {
-                let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
-                let start = Instant::now();
-                case()?;
-                start.elapsed().as_secs_f64()
-            }
-        };
-        writeln!(out, "{seconds}")?;
-        out.flush()?;
-    }
-    Ok(())
+    Ok(cases)
 }
 
-fn add(cases: &mut BTreeMap<String, Case>, architecture: Architecture) -> Result<()> {
+fn add(cases: &mut Cases, architecture: Architecture) -> Result<()> {
     let network = || -> Result<Network> { Ok(NetworkConfig::new(architecture).build(Device::Cpu)?) };
     let built = network()?;
     let images = built

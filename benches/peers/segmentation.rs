@@ -13,7 +13,7 @@ use ndarray::{Array2, Axis, s};
 use crate::answer::{Cases, answer};
 
 fn main() -> Result<()> {
-    answer(cases)
+    answer(cases, &[])
 }
 
 /// The same heatmap and image as in `segmentation.py`.

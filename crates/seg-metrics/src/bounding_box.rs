@@ -130,6 +130,18 @@ mod tests {
         }
     }
 
+    /// So that each piece along the longest axis holds several planes.
+    #[test]
+    fn boxes_along_a_long_axis_are_those_of_the_plain_search() {
+        for (from, to) in [(0, 96), (3, 3), (40, 61), (95, 96)] {
+            let mask = Array3::from_shape_fn([97, 3, 5], |(z, y, x)| (z == from || z == to) && y == z % 3 && x > 1);
+            assert_eq!(bounding_box(mask.view()), plain(&mask));
+            // In memory the axis lies furthest apart here and closest there.
+            let turned = mask.t().as_standard_layout().into_owned();
+            assert_eq!(bounding_box(turned.t()), plain(&mask));
+        }
+    }
+
     #[test]
     fn any_number_of_axes_will_do() {
         assert_eq!(bounding_box(arr0(true).view()), Some(vec![]));

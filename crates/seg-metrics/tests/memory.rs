@@ -1,4 +1,6 @@
-//! What the measures take of memory beyond their inputs: less than 6 bytes for each voxel of the box around the masks.
+//! What the measures take of memory beyond their inputs: less than 6 bytes for each voxel of the box around the masks,
+//! of masks whose surface is thin in the box (under about a voxel in ten); otherwise about 30 bytes for each voxel and
+//! element of the surfaces.
 //!
 //! A test program of its own with a single test, since an allocator counts what all threads do.
 
@@ -91,6 +93,30 @@ fn measures_take_less_than_six_bytes_a_voxel() {
         println!("{name}: {per_voxel:.2} bytes a voxel");
         assert!(per_voxel < 6.0, "{name}: {per_voxel} bytes for each voxel of the box");
     }
+    // Noise is all surface.
+    let mut state = 1_u32;
+    let mut noise = || {
+        Array3::from_shape_simple_fn((60, 90, 100), || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 31 == 1
+        })
+    };
+    let (prediction, other) = (noise(), noise());
+    let mut parts = 0;
+    let bytes = peak(|| {
+        let distances = SurfaceDistances::new(prediction.view(), other.view(), &SPACING, Connectivity::Faces)?;
+        assert!(distances.assd(empty)? > 0.0);
+        for direction in [Direction::PredictionToTruth, Direction::TruthToPrediction] {
+            parts += distances.directed(direction).len() + distances.elements(direction).len();
+        }
+        Ok::<_, MetricError>(distances)
+    });
+    let per_part = bytes as f64 / parts as f64;
+    println!("noise: {per_part:.1} bytes for each of {parts} voxels and elements");
+    assert!(
+        parts > 2 * prediction.len() && per_part < 40.0,
+        "{per_part} bytes for each of {parts}"
+    );
     // The squares in f32 are the result, of the image and not of the box.
     let transform = peak(|| distance_transform(truth, &SPACING)) as f64 / truth.len() as f64;
     println!("distance transform: {transform:.2} bytes a voxel of the image");

@@ -1,4 +1,7 @@
+use ndarray::{ArrayView, Dimension};
+
 use crate::MetricError;
+use crate::localisation::hottest_first;
 use crate::ranking::by_falling_score;
 
 /// The area under the precision-recall curve as average precision: `Σ (Rₙ − Rₙ₋₁)·Pₙ` over the thresholds
@@ -25,8 +28,39 @@ use crate::ranking::by_falling_score;
 /// # Ok::<(), seg_metrics::MetricError>(())
 /// ```
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> Result<f64, MetricError> {
-    let cases = by_falling_score(scores, positive)?;
-    let positives = positive.iter().filter(|&&positive| positive).count();
+    area(&by_falling_score(scores, positive)?)
+}
+
+/// The average precision of a heatmap against a mask, a case being a pixel; see [`average_precision`].
+///
+/// # Shapes
+/// Any, the same for both.
+///
+/// # Errors
+/// [`MetricError::PairShape`], [`MetricError::HeatmapValue`] (both for pair 0); [`MetricError::ClassAbsent`] if the
+/// mask is empty.
+///
+/// # Cost
+/// One sort.
+///
+/// ```
+/// use ndarray::array;
+/// use seg_metrics::heatmap_average_precision;
+///
+/// let (heatmap, mask) = (array![[0.9_f32, 0.2], [0.6, 0.1]], array![[true, true], [false, false]]);
+/// assert_eq!(heatmap_average_precision(heatmap.view(), mask.view())?, (1.0 + 2.0 / 3.0) / 2.0);
+/// # Ok::<(), seg_metrics::MetricError>(())
+/// ```
+pub fn heatmap_average_precision<D: Dimension>(
+    heatmap: ArrayView<'_, f32, D>,
+    mask: ArrayView<'_, bool, D>,
+) -> Result<f64, MetricError> {
+    area(&hottest_first(heatmap, mask)?)
+}
+
+/// The area of cases in order, the highest first.
+fn area<T: PartialEq>(cases: &[(T, bool)]) -> Result<f64, MetricError> {
+    let positives = cases.iter().filter(|(_, positive)| *positive).count();
     if positives == 0 {
         return Err(MetricError::ClassAbsent {
             score: "average precision",

@@ -9,6 +9,8 @@ use crate::{MetricError, normal};
 
 /// Fewer resamples than this say nothing about the ends of an interval.
 const LEAST_RESAMPLES: usize = 100;
+/// Each takes 16 bytes.
+const MOST_RESAMPLES: usize = 1 << 30;
 
 /// Bootstrap confidence intervals, bias-corrected and accelerated (BCa).
 ///
@@ -96,7 +98,7 @@ impl Bootstrap {
         self
     }
 
-    /// Sets the number of resamples, at least 100.
+    /// Sets the number of resamples, 100 to 2³⁰.
     ///
     /// ```
     /// # use seg_metrics::{Bootstrap, MetricError};
@@ -129,8 +131,8 @@ impl Bootstrap {
     /// both ends are then that infinity, so that a miss scored as infinite is never averaged away.
     ///
     /// # Errors
-    /// [`MetricError::Level`], [`MetricError::Resamples`]; [`MetricError::Missing`] without values;
-    /// [`MetricError::NothingCounted`] if all are NaN; [`MetricError::BothInfinities`].
+    /// [`MetricError::Level`], [`MetricError::Resamples`], [`MetricError::TooManyResamples`];
+    /// [`MetricError::Missing`] without values; [`MetricError::NothingCounted`] if all are NaN; [`MetricError::BothInfinities`].
     ///
     /// # Cost
     /// `resamples · n` draws, on all threads.
@@ -188,7 +190,8 @@ impl Bootstrap {
     /// former: the interval is then one given that the statistic is defined.
     ///
     /// # Errors
-    /// [`MetricError::Level`], [`MetricError::Resamples`]; [`MetricError::Missing`] without cases;
+    /// [`MetricError::Level`], [`MetricError::Resamples`], [`MetricError::TooManyResamples`];
+    /// [`MetricError::Missing`] without cases;
     /// [`MetricError::Undefined`] if the statistic of all cases is; [`MetricError::UndefinedResamples`]
     /// if it is undefined on more than half of the resamples.
     ///
@@ -378,13 +381,7 @@ impl Bootstrap {
         if !(self.level > 0.0 && self.level < 1.0) {
             return Err(MetricError::Level { level: self.level });
         }
-        if self.resamples < LEAST_RESAMPLES {
-            return Err(MetricError::Resamples {
-                resamples: self.resamples,
-                least: LEAST_RESAMPLES,
-            });
-        }
-        Ok(())
+        check_resamples(self.resamples)
     }
 
     /// The statistic on every resample on which it is defined, in the order of the resamples.
@@ -441,6 +438,23 @@ impl Bootstrap {
         let z = normal::quantile((1.0 - self.level) / 2.0);
         (end(z), end(-z))
     }
+}
+
+/// Checks that so many resamples can be drawn and say something.
+pub(crate) fn check_resamples(resamples: usize) -> Result<(), MetricError> {
+    if resamples < LEAST_RESAMPLES {
+        return Err(MetricError::Resamples {
+            resamples,
+            least: LEAST_RESAMPLES,
+        });
+    }
+    if resamples > MOST_RESAMPLES {
+        return Err(MetricError::TooManyResamples {
+            resamples,
+            most: MOST_RESAMPLES,
+        });
+    }
+    Ok(())
 }
 
 /// Each case's group by number, in the order in which groups first appear.

@@ -4,6 +4,9 @@ use ndarray::{Array, ArrayView, Dimension};
 
 use crate::{Connectivity, MetricError};
 
+/// The neighbours that share a corner are 3 to the number of axes.
+const MOST_AXES: usize = 8;
+
 /// The connected components of a mask, numbered from 1 in the order in which their first voxels come.
 ///
 /// Made by [`components`].
@@ -36,10 +39,10 @@ impl<D: Dimension> Components<D> {
 /// `generate_binary_structure(axes, rank)`; see [`Connectivity`].
 ///
 /// # Shapes
-/// Any number of axes; the labels have the mask's shape.
+/// Up to eight axes; the labels have the mask's shape.
 ///
 /// # Errors
-/// [`MetricError::Components`] if the mask has more runs of voxels along its last axis than `u32` can number.
+/// [`MetricError::TooManyAxes`]; [`MetricError::Components`] if the mask has more runs of voxels along its last axis than `u32` can number.
 ///
 /// # Cost
 /// One pass that finds the runs of voxels along the last axis and joins each with those it touches in earlier
@@ -60,6 +63,12 @@ pub fn components<D: Dimension>(
     connectivity: Connectivity,
 ) -> Result<Components<D>, MetricError> {
     let shape = mask.shape().to_vec();
+    if shape.len() > MOST_AXES {
+        return Err(MetricError::TooManyAxes {
+            found: shape.len(),
+            most: MOST_AXES,
+        });
+    }
     let mut labels = Array::<u32, D>::zeros(mask.raw_dim());
     let width = shape.last().copied().unwrap_or(1);
     if labels.is_empty() {

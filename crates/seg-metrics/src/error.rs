@@ -88,6 +88,14 @@ pub enum MetricError {
         /// The number of axes.
         found: usize,
     },
+    /// A mask of more axes than connected components are found in.
+    #[error("the mask has {found} axes; expected at most {most}")]
+    TooManyAxes {
+        /// The number of axes.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// An axis that is too long for the exact search between surfaces.
     #[error("axis {axis} has {length} voxels; expected at most {most}")]
     AxisLength {
@@ -178,6 +186,14 @@ pub enum MetricError {
         /// That of the other.
         second: usize,
     },
+    /// Counts that leave out different labels.
+    #[error("counts that ignore {first:?} and {second:?} cannot be added")]
+    Ignored {
+        /// The label that the one ignores, if any.
+        first: Option<i128>,
+        /// That of the other.
+        second: Option<i128>,
+    },
     /// A score that needs two classes, on labels of one.
     #[error("the {score} needs two classes; there is but one")]
     OneClass {
@@ -258,6 +274,14 @@ pub enum MetricError {
         resamples: usize,
         /// The least number allowed.
         least: usize,
+    },
+    /// More resamples than there is room for.
+    #[error("the number of resamples is {resamples}; expected at most {most}")]
+    TooManyResamples {
+        /// The number given.
+        resamples: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// Values of which all are NaN: a mean of them would be made up.
     #[error("nothing is left to average: all {skipped} values are NaN")]

@@ -112,14 +112,14 @@ impl LabelConfusion {
     /// Counts one more pair of label maps.
     ///
     /// # Shapes
-    /// Any, the same for both.
+    /// Any, the same for both. Labels are integers of any type.
     ///
     /// # Errors
     /// [`MetricError::Shape`]; [`MetricError::Label`] with the first label that is no class. Nothing is
     /// counted of a pair that has one.
     ///
     /// # Cost
-    /// One pass over both.
+    /// One pass over both, and one over classes².
     ///
     /// ```
     /// # use ndarray::array;
@@ -130,16 +130,18 @@ impl LabelConfusion {
     /// ```
     pub fn add<T, D>(&mut self, prediction: ArrayView<'_, T, D>, truth: ArrayView<'_, T, D>) -> Result<(), MetricError>
     where
-        T: Copy + Into<i128>,
+        T: Copy + TryInto<i128>,
         D: Dimension,
     {
         check_shapes(&prediction, &truth)?;
         let classes = self.counts.nrows();
-        let class = |label: T| usize::try_from(label.into()).ok().filter(|&label| label < classes);
+        // Of the integers, u128 alone goes beyond i128, and no class is there.
+        let number = |label: T| label.try_into().unwrap_or(i128::MAX);
+        let class = |label: T| usize::try_from(number(label)).ok().filter(|&label| label < classes);
         let mut counts = vec![0_u64; classes * classes];
         let mut broken = false;
         Zip::from(&prediction).and(&truth).for_each(|&prediction, &truth| {
-            if self.ignored == Some(truth.into()) {
+            if self.ignored == Some(number(truth)) {
                 return;
             }
             match (class(prediction), class(truth)) {
@@ -149,7 +151,7 @@ impl LabelConfusion {
         });
         if broken {
             for (position, (&predicted, &true_)) in prediction.iter().zip(&truth).enumerate() {
-                if self.ignored == Some(true_.into()) {
+                if self.ignored == Some(number(true_)) {
                     continue;
                 }
                 for (side, label) in [("prediction", predicted), ("truth", true_)] {
@@ -157,7 +159,7 @@ impl LabelConfusion {
                         return Err(MetricError::Label {
                             side,
                             index: index_of(position, truth.shape()),
-                            value: label.into(),
+                            value: number(label),
                             classes,
                         });
                     }
@@ -173,7 +175,8 @@ impl LabelConfusion {
     /// Adds what was counted elsewhere.
     ///
     /// # Errors
-    /// [`MetricError::Classes`] if it was counted for another number of classes.
+    /// [`MetricError::Classes`] if it was counted for another number of classes; [`MetricError::Ignored`] if it was
+    /// counted without another label.
     ///
     /// ```
     /// # use ndarray::array;
@@ -190,6 +193,12 @@ impl LabelConfusion {
             return Err(MetricError::Classes {
                 first: self.counts.nrows(),
                 second: other.counts.nrows(),
+            });
+        }
+        if self.ignored != other.ignored {
+            return Err(MetricError::Ignored {
+                first: self.ignored,
+                second: other.ignored,
             });
         }
         self.counts += &other.counts;

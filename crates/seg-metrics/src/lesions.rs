@@ -149,10 +149,10 @@ impl Lesions {
     /// Finds the components of two masks and counts what they share.
     ///
     /// # Shapes
-    /// Any, the same for both.
+    /// Any of up to eight axes, the same for both.
     ///
     /// # Errors
-    /// [`MetricError::Shape`]; [`MetricError::Components`] if there are more than `u32` can number.
+    /// [`MetricError::Shape`]; [`MetricError::TooManyAxes`]; [`MetricError::Components`] if there are more than `u32` can number.
     ///
     /// # Cost
     /// [`components`] of both, and one pass.

@@ -27,8 +27,8 @@
 //! | `empty_masks.rs` | [`EmptyMasks`]: what a score is when a mask is empty |
 //! | `binary.rs` | masks from integer images |
 //! | `dice_curve.rs` | [`DiceCurve`]: heatmaps against masks at every threshold |
-//! | `roc_auc.rs` | [`roc_auc`] |
-//! | `average_precision.rs` | [`average_precision`]: the area under the precision-recall curve |
+//! | `roc_auc.rs` | [`roc_auc`], [`heatmap_roc_auc`] |
+//! | `average_precision.rs` | [`average_precision`], [`heatmap_average_precision`]: the area under the precision-recall curve |
 //! | `localisation.rs` | [`pointing_game`], [`energy_in_mask`], [`relevance_rank`], [`best_dice`] |
 //! | `calibration.rs` | [`Calibration`]: expected and maximum calibration error, Brier score |
 //! | `bootstrap.rs` | [`Bootstrap`]: BCa intervals, by case or by patient |
@@ -90,7 +90,7 @@ mod summary;
 mod surface_distances;
 mod surface_elements;
 
-pub use average_precision::average_precision;
+pub use average_precision::{average_precision, heatmap_average_precision};
 pub use baseline::{CentredDisk, best_centred_disk, centred_disk, everything};
 pub use binary::{binary_mask, mask_above};
 pub use bootstrap::{Bootstrap, Interval};
@@ -109,7 +109,7 @@ pub use label_confusion::{LabelConfusion, VariationOfInformation};
 pub use lesions::{Detection, LesionMatch, Lesions, PanopticQuality};
 pub use localisation::{BestDice, best_dice, energy_in_mask, pointing_game, relevance_rank};
 pub use paired_tests::{Alternative, PairedTest, PermutationTest, holm, wilcoxon};
-pub use roc_auc::roc_auc;
+pub use roc_auc::{heatmap_roc_auc, roc_auc};
 pub use skeleton::skeleton;
 pub use soft_dice::{SoftDenominator, soft_dice};
 pub use summary::Summary;

@@ -230,7 +230,7 @@ pub fn best_dice<D: Dimension>(
 }
 
 /// The pixels with their masks, by falling heat.
-fn hottest_first<D: Dimension>(
+pub(crate) fn hottest_first<D: Dimension>(
     heatmap: ArrayView<'_, f32, D>,
     mask: ArrayView<'_, bool, D>,
 ) -> Result<Vec<(f32, bool)>, MetricError> {

@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::bootstrap::check_resamples;
 use crate::{MetricError, normal};
 
 /// More cases than this go by the normal approximation, as in SciPy.
@@ -72,7 +73,7 @@ impl Default for PermutationTest {
 }
 
 impl PermutationTest {
-    /// Sets the number of resamples, at least 100.
+    /// Sets the number of resamples, 100 to 2³⁰.
     ///
     /// ```
     /// # use seg_metrics::{Alternative, MetricError, PermutationTest};
@@ -97,8 +98,8 @@ impl PermutationTest {
     /// Pairs with a NaN are skipped and counted.
     ///
     /// # Errors
-    /// [`MetricError::Resamples`]; [`MetricError::Length`]; [`MetricError::ScoreNotFinite`] for an infinity;
-    /// [`MetricError::NothingCounted`] if no pair is left.
+    /// [`MetricError::Resamples`]; [`MetricError::TooManyResamples`]; [`MetricError::Length`];
+    /// [`MetricError::ScoreNotFinite`] for an infinity; [`MetricError::NothingCounted`] if no pair is left.
     ///
     /// # Cost
     /// As many sums of all differences as resamples, on all threads.
@@ -112,13 +113,7 @@ impl PermutationTest {
     /// # Ok::<(), seg_metrics::MetricError>(())
     /// ```
     pub fn run(&self, first: &[f64], second: &[f64], alternative: Alternative) -> Result<PairedTest, MetricError> {
-        const LEAST: usize = 100;
-        if self.resamples < LEAST {
-            return Err(MetricError::Resamples {
-                resamples: self.resamples,
-                least: LEAST,
-            });
-        }
+        check_resamples(self.resamples)?;
         let (differences, skipped) = differences(first, second)?;
         let count = differences.len();
         let observed: f64 = differences.iter().sum();

@@ -1,12 +1,12 @@
-//! Heatmaps against masks without a threshold: goldens of the libraries (within 1e-9, or 2e-6 where one computes in
-//! f32) and what holds for any heatmap.
+//! Heatmaps against masks without a threshold: goldens of the libraries (within 1e-9; torchmetrics, which computes in
+//! f32, is held near by the script) and what holds for any heatmap.
 
 use approx::assert_relative_eq;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
 use seg_metrics::{
     Calibration, Confusion, EmptyMasks, MetricError, SoftDenominator, average_precision, best_dice, distance_transform,
-    energy_in_mask, pointing_game, relevance_rank, roc_auc, soft_dice,
+    energy_in_mask, heatmap_average_precision, heatmap_roc_auc, pointing_game, relevance_rank, roc_auc, soft_dice,
 };
 
 use crate::config;
@@ -24,6 +24,8 @@ fn heatmaps_score_as_in_the_libraries() {
         for (name, value) in [
             ("average_precision", average_precision(&scores, positive)),
             ("roc_auc", roc_auc(&scores, positive)),
+            ("average_precision", heatmap_average_precision(heat.view(), mask.view())),
+            ("roc_auc", heatmap_roc_auc(heat.view(), mask.view())),
             ("brier", Ok(calibration.brier())),
             ("energy_in_mask", energy_in_mask(heat.view(), mask.view())),
             ("relevance_rank", relevance_rank(heat.view(), mask.view())),
@@ -45,7 +47,7 @@ fn heatmaps_score_as_in_the_libraries() {
             calibration.maximum(),
         ];
         for (value, expected) in errors.iter().zip(expected) {
-            assert_relative_eq!(*value, expected, max_relative = 2e-6);
+            assert_relative_eq!(*value, expected, max_relative = 1e-9);
         }
         // The threshold named is one that gives that Dice.
         let best = best_dice(heat.view(), mask.view(), empty).unwrap();
@@ -55,6 +57,39 @@ fn heatmaps_score_as_in_the_libraries() {
             .dice(empty)
             .unwrap();
         assert_eq!(score, best.dice);
+    }
+}
+
+/// Views in any layout score what their values one after the other do, bit for bit.
+#[test]
+fn heatmaps_rank_as_lists_of_their_pixels_do() {
+    let heat = Array2::from_shape_fn((23, 18), |(y, x)| ((y * 37 + x * 101) % 97) as f32 / 96.0);
+    let mask = Array2::from_shape_fn((23, 18), |(y, x)| (y * 5 + x * 3) % 11 < 4);
+    let part = s![..;-2, 1..;3];
+    for (heat, mask) in [
+        (heat.view(), mask.view()),
+        (heat.t(), mask.t()),
+        (heat.slice(part), mask.slice(part)),
+    ] {
+        let scores: Vec<f64> = heat.iter().map(|&value| value.into()).collect();
+        let inside: Vec<bool> = mask.iter().copied().collect();
+        assert_eq!(heatmap_roc_auc(heat, mask), roc_auc(&scores, &inside));
+        assert_eq!(
+            heatmap_average_precision(heat, mask),
+            average_precision(&scores, &inside)
+        );
+    }
+    assert!(matches!(
+        heatmap_roc_auc(heat.view(), mask.t()),
+        Err(MetricError::PairShape { .. })
+    ));
+    let hot = heat.mapv(|value| 2.0 * value);
+    let error = heatmap_average_precision(hot.view(), mask.view());
+    assert!(matches!(error, Err(MetricError::HeatmapValue { .. })));
+    let none = Array2::from_elem((23, 18), false);
+    for score in [heatmap_roc_auc, heatmap_average_precision] {
+        let error = score(heat.view(), none.view());
+        assert!(matches!(error, Err(MetricError::ClassAbsent { class: true, .. })));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whatever goes in, an error value or a score comes out: shapes with and without voxels, of none to five axes and of two
 //! kinds, spacings that are none, heatmaps that are none.
 
+use std::cell::Cell;
+
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use seg_metrics::*;
@@ -60,21 +62,32 @@ const POLICIES: [fn() -> EmptyMasks; 4] = [
     EmptyMasks::medpy,
 ];
 
+thread_local! {
+    /// How many of the scores that one test has looked at are numbers.
+    static SCORED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(score: &Result<f64, MetricError>) {
+    let number = score.as_ref().is_ok_and(|score| !score.is_nan());
+    SCORED.set(SCORED.get() + usize::from(number));
+}
+
 fn is_share(score: &Result<f64, MetricError>) -> bool {
+    count(score);
     score
         .as_ref()
         .map_or(true, |score| score.is_nan() || (0.0..=1.0).contains(score))
 }
 
 fn is_distance(score: &Result<f64, MetricError>) -> bool {
+    count(score);
     score.as_ref().map_or(true, |score| score.is_nan() || *score >= 0.0)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..config() })]
 
-    #[test]
-    fn masks_never_panic(
+    fn any_masks(
         (prediction, truth, spacing, at) in shapes().prop_flat_map(|(first, second)| {
             let axes = second.len();
             (mask(first), mask(second), spacing(axes), length())
@@ -144,8 +157,7 @@ proptest! {
         }
     }
 
-    #[test]
-    fn heatmaps_never_panic(
+    fn any_heatmaps(
         (heat, mask, spacing, at, bins) in shapes().prop_flat_map(|(first, second)| {
             let axes = second.len();
             let bins = prop::sample::select(vec![0, 1, 2, 15, usize::MAX]);
@@ -180,8 +192,7 @@ proptest! {
         }
     }
 
-    #[test]
-    fn lists_never_panic(first in prop::collection::vec(length(), 0..9), second in prop::collection::vec(length(), 0..9)) {
+    fn any_lists(first in prop::collection::vec(length(), 0..9), second in prop::collection::vec(length(), 0..9)) {
         for alternative in [Alternative::TwoSided, Alternative::Greater, Alternative::Less] {
             let permutations = PermutationTest::default().with_resamples(100);
             for test in [wilcoxon(&first, &second, alternative), permutations.run(&first, &second, alternative)] {
@@ -203,6 +214,29 @@ proptest! {
     }
 }
 
+/// Runs a property, in which at least so many scores must be numbers.
+fn scores_at_least(least: usize, property: fn()) {
+    SCORED.set(0);
+    property();
+    let scored = SCORED.get();
+    assert!(scored >= least, "{scored}");
+}
+
+#[test]
+fn masks_never_panic() {
+    scores_at_least(5000, any_masks);
+}
+
+#[test]
+fn heatmaps_never_panic() {
+    scores_at_least(1000, any_heatmaps);
+}
+
+#[test]
+fn lists_never_panic() {
+    scores_at_least(100, any_lists);
+}
+
 /// Numbers of which there is no room for as many things.
 #[test]
 fn huge_numbers_are_errors() {
@@ -211,6 +245,29 @@ fn huge_numbers_are_errors() {
         LabelConfusion::new(huge),
         Err(MetricError::TooManyClasses { .. })
     ));
+    let most = 1 << 30;
+    let error = MetricError::TooManyResamples { resamples: huge, most };
+    let bootstrap = Bootstrap::default().with_resamples(huge);
+    assert_eq!(bootstrap.mean(&[0.1, 0.2]), Err(error.clone()));
+    assert_eq!(bootstrap.statistic(2, |_| Some(1.0)), Err(error.clone()));
+    let permutations = PermutationTest::default().with_resamples(huge);
+    for pairs in [3, 63, 70] {
+        let (first, second) = (vec![0.1; pairs], vec![0.2; pairs]);
+        let test = permutations.run(&first, &second, Alternative::TwoSided);
+        assert_eq!(test, Err(error.clone()));
+    }
+    for axes in [8, 9, 41] {
+        let mask = ArrayD::from_elem(vec![1; axes], true);
+        for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+            let found = components(mask.view(), connectivity).map(|found| found.count());
+            let expected = if axes <= 8 {
+                Ok(1)
+            } else {
+                Err(MetricError::TooManyAxes { found: axes, most: 8 })
+            };
+            assert_eq!(found, expected);
+        }
+    }
     let stray = Candidate {
         score: 0.5,
         lesion: Some(huge - 1),

@@ -81,7 +81,8 @@ impl CleanUp {
     /// Any mask, an empty one too; the result has its shape. [`CleanUp::ConvexHull`] takes one to three axes.
     ///
     /// # Errors
-    /// [`SegError::Axes`] for the convex hull of anything but one to three axes, [`SegError::Extent`] for that of a volume
+    /// [`SegError::Axes`] for components and holes of more than eight axes and for
+    /// the convex hull of anything but one to three, [`SegError::Extent`] for that of a volume
     /// of more than 2¹⁹ voxels along one.
     ///
     /// # Cost
@@ -90,9 +91,9 @@ impl CleanUp {
     /// the hull's edges or planes times the rows; in 3-D also the corners of each slice's hull times the hull's faces.
     pub fn apply<D: Dimension>(self, mask: ArrayView<'_, bool, D>) -> Result<Array<bool, D>, SegError> {
         Ok(match self {
-            CleanUp::AtLeast { pixels, connectivity } => keep_large(mask, pixels, connectivity),
-            CleanUp::Largest { connectivity } => keep_largest(mask, connectivity),
-            CleanUp::FillHoles { connectivity } => fill_holes(mask, connectivity),
+            CleanUp::AtLeast { pixels, connectivity } => keep_large(mask, pixels, connectivity)?,
+            CleanUp::Largest { connectivity } => keep_largest(mask, connectivity)?,
+            CleanUp::FillHoles { connectivity } => fill_holes(mask, connectivity)?,
             CleanUp::Open { radius } => open(mask, radius),
             CleanUp::Close { radius } => close(mask, radius),
             CleanUp::ConvexHull => convex_hull(mask)?,

@@ -2,7 +2,10 @@
 
 use ndarray::{Array, ArrayView, Dimension};
 
-use crate::Connectivity;
+use crate::{Connectivity, SegError};
+
+/// Neighbours that share a corner, and the border too, are 3 to the number of axes.
+const MOST_AXES: usize = 8;
 
 /// A grid with a border of one pixel, in which a step to a neighbour is one number and none leaves it.
 #[derive(Debug)]
@@ -13,18 +16,25 @@ pub(crate) struct Bordered {
 }
 
 impl Bordered {
-    pub(crate) fn new(shape: &[usize]) -> Bordered {
+    /// An error for more than eight axes.
+    pub(crate) fn new(shape: &[usize]) -> Result<Bordered, SegError> {
+        if shape.len() > MOST_AXES {
+            return Err(SegError::Axes {
+                found: shape.len(),
+                expected: MOST_AXES,
+            });
+        }
         let mut strides = vec![1; shape.len()];
         let mut len = 1;
         for axis in (0..shape.len()).rev() {
             strides[axis] = len;
             len *= shape[axis] + 2;
         }
-        Bordered {
+        Ok(Bordered {
             shape: shape.to_vec(),
             strides,
             len,
-        }
+        })
     }
 
     /// The places of the grid's pixels, in C order.
@@ -102,8 +112,8 @@ pub(crate) fn keep_large<D: Dimension>(
     mask: ArrayView<'_, bool, D>,
     pixels: usize,
     connectivity: Connectivity,
-) -> Array<bool, D> {
-    let grid = Bordered::new(mask.shape());
+) -> Result<Array<bool, D>, SegError> {
+    let grid = Bordered::new(mask.shape())?;
     let steps = grid.steps(connectivity);
     let mut left = grid.surround(mask.iter().copied(), false);
     let mut kept = left.clone();
@@ -115,12 +125,15 @@ pub(crate) fn keep_large<D: Dimension>(
             }
         }
     }
-    grid.inner(&kept, mask.raw_dim())
+    Ok(grid.inner(&kept, mask.raw_dim()))
 }
 
 /// The largest component of the mask, the first in C order if several are.
-pub(crate) fn keep_largest<D: Dimension>(mask: ArrayView<'_, bool, D>, connectivity: Connectivity) -> Array<bool, D> {
-    let grid = Bordered::new(mask.shape());
+pub(crate) fn keep_largest<D: Dimension>(
+    mask: ArrayView<'_, bool, D>,
+    connectivity: Connectivity,
+) -> Result<Array<bool, D>, SegError> {
+    let grid = Bordered::new(mask.shape())?;
     let steps = grid.steps(connectivity);
     let mut left = grid.surround(mask.iter().copied(), false);
     let mut largest = Vec::new();
@@ -134,5 +147,5 @@ pub(crate) fn keep_largest<D: Dimension>(mask: ArrayView<'_, bool, D>, connectiv
     }
     // All of the mask has been taken out by now.
     largest.into_iter().for_each(|place| left[place] = true);
-    grid.inner(&left, mask.raw_dim())
+    Ok(grid.inner(&left, mask.raw_dim()))
 }

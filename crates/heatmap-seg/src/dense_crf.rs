@@ -127,9 +127,8 @@ impl DenseCrf {
     ///
     /// # Errors
     /// [`SegError::Axes`] for more than three axes; [`SegError::Channels`] for more than six axes and channels;
-    /// [`SegError::Crf`] for a setting out of its range, or a τ so small
-    /// that the image spans more than 10⁶ of them; [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`];
-    /// [`SegError::Image`].
+    /// [`SegError::Crf`] for a setting out of its range, or a σ or τ of the bilateral kernel so small that the image spans
+    /// more than 10⁶ of them; [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`]; [`SegError::Image`].
     ///
     /// # Cost
     /// Linear in the pixels: the lattice once, and for each iteration a pass over it and `10 σ` steps a pixel and axis for

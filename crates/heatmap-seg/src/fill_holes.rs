@@ -2,11 +2,14 @@
 
 use ndarray::{Array, ArrayView, Dimension};
 
-use crate::Connectivity;
 use crate::components::{Bordered, take_component};
+use crate::{Connectivity, SegError};
 
-pub(crate) fn fill_holes<D: Dimension>(mask: ArrayView<'_, bool, D>, connectivity: Connectivity) -> Array<bool, D> {
-    let grid = Bordered::new(mask.shape());
+pub(crate) fn fill_holes<D: Dimension>(
+    mask: ArrayView<'_, bool, D>,
+    connectivity: Connectivity,
+) -> Result<Array<bool, D>, SegError> {
+    let grid = Bordered::new(mask.shape())?;
     let steps = grid.steps(connectivity);
     let sides = grid.steps(Connectivity::Faces);
     let inside = grid.surround(mask.iter().map(|_| true), false);
@@ -19,5 +22,5 @@ pub(crate) fn fill_holes<D: Dimension>(mask: ArrayView<'_, bool, D>, connectivit
     }
     let mut filled = grid.inner(&holes, mask.raw_dim());
     filled.zip_mut_with(&mask, |filled, &on| *filled |= on);
-    filled
+    Ok(filled)
 }

@@ -51,14 +51,14 @@ impl Hysteresis {
     /// Any heatmap, one pixel or more; the mask has its shape.
     ///
     /// # Errors
-    /// As [`Threshold::value`].
+    /// As [`Threshold::value`]; [`SegError::Axes`] for more than eight axes.
     ///
     /// # Cost
     /// Both thresholds, and one visit to each pixel above the lower and its neighbours.
     pub fn apply<D: Dimension>(self, heatmap: ArrayView<'_, f32, D>) -> Result<Array<bool, D>, SegError> {
         let high = self.high.value(heatmap.view())?;
         let low = self.low.value(heatmap.view())?.min(high);
-        let grid = Bordered::new(heatmap.shape());
+        let grid = Bordered::new(heatmap.shape())?;
         let steps = grid.steps(self.connectivity);
         let mut left = grid.surround(heatmap.iter().map(|&value| value > low), false);
         let mut reached = vec![false; left.len()];

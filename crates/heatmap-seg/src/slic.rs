@@ -92,7 +92,7 @@ impl Slic {
         shape[3 - pixels.len()..].copy_from_slice(pixels);
         let grid = axes_of_grid(shape, self.segments);
         let (labels, centres) = self.assigned(&self.scaled(&image), shape, grid);
-        let (joined, bordered) = connected(&labels, pixels, centres);
+        let (joined, bordered) = connected(&labels, pixels, centres)?;
         let places = bordered.places().map(|place| joined[place] - 1);
         Ok(shaped(places, image.dimension(), 0))
     }
@@ -259,8 +259,8 @@ fn axes_of_grid(shape: [usize; 3], points: usize) -> [GridAxis; 3] {
 
 /// The labels from 1 on of connected pieces, with the small ones joined to neighbours and the large ones cut, within
 /// a border.
-fn connected(labels: &[usize], shape: &[usize], centres: usize) -> (Vec<usize>, Bordered) {
-    let grid = Bordered::new(shape);
+fn connected(labels: &[usize], shape: &[usize], centres: usize) -> Result<(Vec<usize>, Bordered), SegError> {
+    let grid = Bordered::new(shape)?;
     let share = labels.len() as f64 / centres as f64;
     let (least, most) = ((0.5 * share) as usize, (3.0 * share) as usize);
     // The order in which scikit-image looks around, for the cuts go by it: the last axis first, forwards first.
@@ -301,5 +301,5 @@ fn connected(labels: &[usize], shape: &[usize], centres: usize) -> (Vec<usize>, 
             next += 1;
         }
     }
-    (joined, grid)
+    Ok((joined, grid))
 }

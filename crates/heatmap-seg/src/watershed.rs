@@ -58,7 +58,7 @@ impl Watershed {
     ///
     /// # Errors
     /// [`SegError::Shapes`]; [`SegError::Empty`]; [`SegError::Value`]; [`SegError::Image`]; those of the seeds'
-    /// thresholds; [`SegError::NoSeeds`].
+    /// thresholds; [`SegError::NoSeeds`]; [`SegError::Axes`] for more than eight axes.
     ///
     /// # Cost
     /// `2 a²` passes of three steps for the gradient over `a` axes, in parallel, and one visit to each pixel
@@ -71,7 +71,7 @@ impl Watershed {
         let image = image.into();
         check(&heatmap, &image)?;
         let seeds = self.seeds.of(heatmap.view())?;
-        let grid = Bordered::new(heatmap.shape());
+        let grid = Bordered::new(heatmap.shape())?;
         let steps = grid.steps(self.connectivity);
         // Gradients are not negative, so their bits are in the order of their values.
         let levels = grid.surround(sobel(&image).into_iter().map(f64::to_bits), 0);

@@ -1,6 +1,6 @@
 use heatmap_seg::{
     Calibration, CleanUp, Connectivity, DenseCrf, Fusion, GuidedFilter, Hysteresis, Image, LocalThreshold, LocalWindow,
-    Pipeline, RandomWalker, SegError, Slic, SuperpixelVoting, Threshold, Watershed,
+    Pipeline, RandomWalker, Seeds, SegError, Segmentation, Slic, SuperpixelVoting, Threshold, Watershed,
 };
 use ndarray::{Array2, Array3, ArrayView2, Axis, Ix2, array, s};
 
@@ -88,8 +88,25 @@ fn calibration_needs_a_foreground() {
 #[test]
 fn types_cross_threads() {
     fn crosses<T: Send + Sync + Clone + std::fmt::Debug>() {}
-    crosses::<Threshold>();
+    crosses::<Calibration>();
+    crosses::<CleanUp>();
+    crosses::<Connectivity>();
+    crosses::<DenseCrf>();
+    crosses::<Fusion>();
+    crosses::<GuidedFilter>();
+    crosses::<Hysteresis>();
+    crosses::<Image<'_, Ix2>>();
+    crosses::<LocalThreshold>();
+    crosses::<LocalWindow>();
+    crosses::<Pipeline>();
+    crosses::<RandomWalker>();
+    crosses::<Seeds>();
     crosses::<SegError>();
+    crosses::<Segmentation>();
+    crosses::<Slic>();
+    crosses::<SuperpixelVoting>();
+    crosses::<Threshold>();
+    crosses::<Watershed>();
 }
 
 type Refinement = Box<dyn Fn(ArrayView2<'_, f32>, Image<'_, Ix2>) -> Result<Array2<f32>, SegError>>;
@@ -312,9 +329,12 @@ fn extreme_settings_and_images_do_not_panic() {
         ramp(6, 7).mapv(|value| (value - 0.5) * 2.0 * f32::MAX),
         ramp(6, 7).mapv(|value| value * tiny * 8.0),
     ];
-    let valid = |name: &str, refined: Result<Array2<f32>, SegError>| {
+    let (mut refined_ones, mut all) = (0, 0);
+    let mut valid = |name: &str, refined: Result<Array2<f32>, SegError>| {
+        all += 1;
         if let Ok(refined) = refined {
             assert!(refined.iter().all(|value| (0.0..=1.0).contains(value)), "{name}");
+            refined_ones += 1;
         }
     };
     for image in &images {
@@ -353,10 +373,49 @@ fn extreme_settings_and_images_do_not_panic() {
             }
         }
     }
+    assert!(refined_ones > all * 2 / 3, "{refined_ones} of {all}");
     for side in [1, 65_535, 65_537, usize::MAX] {
         let local = LocalThreshold::default().with_side(side);
         for window in [LocalWindow::Mean, LocalWindow::Gaussian] {
             assert_eq!(local.with_window(window).apply(heatmap.view()).is_ok(), side <= 65_535);
+        }
+    }
+}
+
+/// Neighbours of more axes than eight are too many to look at.
+#[test]
+fn many_axes_are_named() {
+    for axes in [8, 9, 41] {
+        let heatmap = ndarray::ArrayD::from_elem(vec![1; axes], 0.9_f32);
+        let mask = heatmap.mapv(|value| value > 0.5);
+        let error = SegError::Axes {
+            found: axes,
+            expected: 8,
+        };
+        for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+            let hysteresis = Hysteresis::new(Threshold::Fixed(0.2), Threshold::Fixed(0.5));
+            let mut masks = vec![
+                hysteresis.with_connectivity(connectivity).apply(heatmap.view()),
+                CleanUp::Largest { connectivity }.apply(mask.view()),
+                CleanUp::FillHoles { connectivity }.apply(mask.view()),
+                CleanUp::AtLeast {
+                    pixels: 1,
+                    connectivity,
+                }
+                .apply(mask.view()),
+            ];
+            if axes != 8 {
+                let watershed = Watershed::default().with_connectivity(connectivity);
+                masks.push(watershed.apply(heatmap.view(), heatmap.view()));
+            }
+            for found in masks {
+                let expected = if axes <= 8 {
+                    Ok(mask.clone())
+                } else {
+                    Err(error.clone())
+                };
+                assert_eq!(found, expected);
+            }
         }
     }
 }

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The images are read again, or the phantoms made again, parted as the run's `metrics.csv` says, and the network has its
-//! weights. Thresholds, seeds and the
-//! dense CRF's weight and even odds are those of the best mean Dice on the validation lesions. On the test lesions, each refinement's Dice and
-//! its difference from the plain threshold's, lesion by lesion, are given with 95 % bootstrap intervals over groups.
+//! weights. Thresholds, seeds and the dense CRF's weight and even odds are those of the best mean Dice on the validation
+//! lesions. On the test lesions, each refinement's Dice and its difference from the plain threshold's, lesion by lesion,
+//! are given with 95 % bootstrap intervals over groups.
 
 mod ablation;
 

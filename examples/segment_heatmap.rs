@@ -18,9 +18,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use gradcam_core::{contour, grey};
-use heatmap_seg::Pipeline;
-use image::{GrayImage, ImageReader, Luma, Rgb};
-use ndarray::Array2;
+use heatmap_seg::{Image, Pipeline};
+use image::{DynamicImage, GrayImage, ImageReader, Luma, Rgb};
+use ndarray::{Array2, Array3};
 use tch::{Kind, Tensor};
 
 /// Makes a mask of a heatmap, and draws its outline on the image.
@@ -31,9 +31,13 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     heatmap: PathBuf,
 
-    /// The image, of the heatmap's size; it is seen in grey, from 0 to 1
+    /// The image, of the heatmap's size; it is seen in grey unless --colour is given, from 0 to 1
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+
+    /// Refines by the image's red, green and blue instead of its grey
+    #[arg(long, requires = "image")]
+    colour: bool,
 
     /// The steps from heatmap to mask, as JSON [default: Otsu's threshold]
     #[arg(long, value_name = "FILE")]
@@ -68,7 +72,13 @@ fn run(options: &Options) -> Result<String> {
     };
     let heatmap = read(&options.heatmap)?;
     let image = options.image.as_deref().map(read).transpose()?;
-    let mask = pipeline.apply(heatmap.view(), image.as_ref().map(|image| image.view().into()))?;
+    let in_colour = options.image.as_deref().filter(|_| options.colour);
+    let colours = in_colour.map(read_colours).transpose()?;
+    let seen = match &colours {
+        Some(colours) => Some(Image::Channels(colours.view())),
+        None => image.as_ref().map(|image| image.view().into()),
+    };
+    let mask = pipeline.apply(heatmap.view(), seen)?;
 
     fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let stem = options.heatmap.file_stem().unwrap_or_default().to_string_lossy();
@@ -106,19 +116,29 @@ fn read(file: &Path) -> Result<Array2<f32>> {
         let values: Vec<f32> = array.contiguous().view([-1]).try_into()?;
         return Ok(Array2::from_shape_vec((shape[0] as usize, shape[1] as usize), values)?);
     }
-    let picture = ImageReader::open(file)
-        .with_context(name)?
-        .with_guessed_format()?
-        .decode()
-        .with_context(name)?
-        .into_luma16();
+    let picture = decode(file)?.into_luma16();
     let size = (picture.height() as usize, picture.width() as usize);
     let values = picture.into_raw().into_iter().map(|value| f32::from(value) / 65535.0);
     Ok(Array2::from_shape_vec(size, values.collect())?)
 }
 
+/// A picture's red, green and blue from 0 to 1, as [H, W, 3].
+fn read_colours(file: &Path) -> Result<Array3<f32>> {
+    let picture = decode(file)?.into_rgb32f();
+    let shape = (picture.height() as usize, picture.width() as usize, 3);
+    Ok(Array3::from_shape_vec(shape, picture.into_raw())?)
+}
+
+fn decode(file: &Path) -> Result<DynamicImage> {
+    let name = || file.display().to_string();
+    let reader = ImageReader::open(file).with_context(name)?.with_guessed_format()?;
+    reader.decode().with_context(name)
+}
+
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
+
     use super::*;
 
     /// A bright disk under a blurred heatmap: the walker finds its edge, Otsu's threshold does not.
@@ -144,6 +164,7 @@ mod tests {
         let mut options = Options {
             heatmap: file("heat.npy"),
             image: Some(file("scan.png")),
+            colour: false,
             pipeline: Some(file("walker.json")),
             out: file("out"),
         };
@@ -157,6 +178,22 @@ mod tests {
         );
         assert!(file("out/heat-outline.png").exists());
 
+        // In colour only: red as bright as the ground is green, which grey does not tell apart.
+        RgbImage::from_fn(64, 64, |x, y| {
+            Rgb(if inside(y as usize, x as usize) {
+                [202, 0, 0]
+            } else {
+                [0, 60, 0]
+            })
+        })
+        .save(file("red.png"))
+        .unwrap();
+        options.image = Some(file("red.png"));
+        assert!(!run(&options).unwrap().starts_with(disk));
+        options.colour = true;
+        assert!(run(&options).unwrap().starts_with(disk));
+
+        options.colour = false;
         options.pipeline = None;
         assert!(!run(&options).unwrap().starts_with(disk));
         options.pipeline = Some(file("walker.json"));

@@ -1,5 +1,5 @@
 //! What the measures take of memory beyond their inputs: less than 6 bytes for each voxel of the box around the masks,
-//! of masks whose surface is thin in the box (under about a voxel in ten); otherwise about 30 bytes for each voxel and
+//! of masks whose surface is thin in the box (under about a voxel in ten); otherwise about 35 bytes for each voxel and
 //! element of the surfaces.
 //!
 //! A test program of its own with a single test, since an allocator counts what all threads do.

@@ -48,8 +48,8 @@ impl Stages<'_> {
     ///
     /// # Errors
     /// [`CamError::NoLayers`], [`CamError::UnknownLayer`], [`CamError::EmptyBatch`],
-    /// [`CamError::Stage`], [`CamError::Logits`] for an output that is no batch of logits, and
-    /// [`CamError::NonFinite`] for activations or logits that are NaN or infinite.
+    /// [`CamError::Stage`], [`CamError::CarriesOwnOutput`], [`CamError::Logits`] for an output that is no batch of
+    /// logits, and [`CamError::NonFinite`] for activations or logits that are NaN or infinite.
     pub fn capture(&self, input: &Tensor, layers: &[&str]) -> Result<Capture, CamError> {
         let wanted = layers
             .iter()

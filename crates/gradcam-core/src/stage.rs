@@ -34,7 +34,10 @@ impl<'a> Stage<'a> {
     /// **What stage L puts out is put aside by the stage after L**, from what it is given, and never by
     /// L itself. Then the gradient at L counts every way from there to the score, as PyTorch's hooks
     /// on L do: at a captured layer its own output is what is differentiated by, and what is already
-    /// carried past it is held fixed. A stage that puts its own output aside is refused.
+    /// carried past it is held fixed. A stage that puts its own output aside is refused, also where it made it in place.
+    ///
+    /// One that only hands on what it is given, and puts that aside too, is not: nothing is its own. At such a stage
+    /// the way past it is not counted, as it would be by a hook; capture at the stage before it.
     ///
     /// Each carried tensor has the samples on its first axis, and is read only: methods on altered
     /// copies of one sample give all copies the same memory. A stage may still work in place on
@@ -96,6 +99,7 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// [`CamError::Stage`] with the stage's name; so also for a stage that takes what is not there.
+    /// [`CamError::CarriesOwnOutput`] for one that puts its own output aside.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
         self.forward_carrying(input, &mut Vec::new())
     }
@@ -107,6 +111,7 @@ impl<'a> Stage<'a> {
     /// output aside.
     pub fn forward_carrying(&self, input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, CamError> {
         let before: Vec<_> = carried.iter().map(Tensor::data_ptr).collect();
+        let version = input.f_internal_version();
         let output = (self.forward)(input, carried).map_err(|source| CamError::Stage {
             stage: self.name.clone(),
             source,
@@ -114,7 +119,13 @@ impl<'a> Stage<'a> {
         // A stage that hands on its input, or something carried to it, has no memory of its own to put aside.
         if !carried.is_empty() {
             let own = output.data_ptr();
-            let handed_on = own.is_null() || own == input.data_ptr() || before.contains(&own);
+            let handed_on = if own == input.data_ptr() {
+                // libtorch counts what is written to a tensor's memory: what was made in place is the stage's own.
+                matches!((version, input.f_internal_version()), (Ok(before), Ok(after)) if before == after)
+            } else {
+                before.contains(&own)
+            };
+            let handed_on = own.is_null() || handed_on;
             if !handed_on && carried.iter().any(|carried| carried.data_ptr() == own) {
                 return Err(CamError::CarriesOwnOutput {
                     stage: self.name.clone(),
@@ -183,7 +194,7 @@ impl<'a> Stages<'a> {
     /// What the first stage takes, `[N, C, H, W]` or `[N, C, D, H, W]`, to the logits `[N, K]`.
     ///
     /// # Errors
-    /// [`CamError::Stage`].
+    /// [`CamError::Stage`], [`CamError::CarriesOwnOutput`].
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
         run(&self.stages, input, &mut Vec::new())
     }
@@ -197,7 +208,8 @@ impl<'a> Stages<'a> {
     /// The layer's output, such as `[N, C, h, w]`, to the logits `[N, K]`.
     ///
     /// # Errors
-    /// [`CamError::UnknownLayer`], [`CamError::Stage`]; so also for a stage that takes what earlier ones put aside.
+    /// [`CamError::UnknownLayer`], [`CamError::CarriesOwnOutput`], [`CamError::Stage`]; so also for a stage that takes
+    /// what earlier ones put aside.
     pub fn forward_from(&self, layer: &str, activations: &Tensor) -> Result<Tensor, CamError> {
         self.forward_from_carrying(layer, activations, &[])
     }
@@ -224,7 +236,7 @@ impl<'a> Stages<'a> {
     /// `input` as the first stage takes it, `[N, C, H, W]` or `[N, C, D, H, W]`.
     ///
     /// # Errors
-    /// [`CamError::Stage`].
+    /// [`CamError::Stage`], [`CamError::CarriesOwnOutput`].
     pub fn shapes(&self, input: &Tensor) -> Result<Vec<(String, Vec<i64>)>, CamError> {
         let _no_grad = tch::no_grad_guard();
         let mut x = copy(input)?;

@@ -502,6 +502,40 @@ fn what_would_give_wrong_gradients_is_refused() {
         );
     }
 
+    // In place on what it is given, which thereby becomes its own.
+    let in_place = Stages::new(vec![
+        Stage::new("first", |x| x.f_mul_scalar(2.0)),
+        Stage::carrying("own", |x, carried| {
+            let y = x.shallow_clone().f_relu_()?;
+            carried.push(y.shallow_clone());
+            Ok(y)
+        }),
+        Stage::carrying("sum", |x, carried| mean(&x.f_add(&carried.remove(0))?)),
+    ])
+    .unwrap();
+    // What was put aside before, and is what this one is given, is not for it to write to either.
+    let twice = Stages::new(vec![
+        Stage::carrying("same", |x, carried| {
+            carried.push(x.shallow_clone());
+            Ok(x.shallow_clone())
+        }),
+        Stage::new("own", |x| x.shallow_clone().f_relu_()),
+        Stage::carrying("sum", |x, carried| mean(&x.f_add(&carried.remove(0))?)),
+    ])
+    .unwrap();
+    for network in [&in_place, &twice] {
+        for error in [
+            network.forward(&input.copy()).unwrap_err(),
+            network.shapes(&input).unwrap_err(),
+            network.capture(&input, &["own"]).unwrap_err(),
+        ] {
+            assert!(
+                matches!(&error, CamError::CarriesOwnOutput { stage } if stage == "own"),
+                "{error:?}"
+            );
+        }
+    }
+
     // What is handed on untouched may be put aside too.
     let same = Stages::new(vec![
         Stage::new("first", |x| x.f_mul_scalar(2.0)),

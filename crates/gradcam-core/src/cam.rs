@@ -131,13 +131,22 @@ fn check_linear(
 ///
 /// # Errors
 /// [`CamError::WeightShape`], [`CamError::NotLinear`] for a target that is not linear in the
-/// logits, [`CamError::UnknownLayer`] and [`CamError::NotSpatial`].
+/// logits, [`CamError::Region`] for a network with logits for every place, which has no mean over space before its
+/// head; [`CamError::UnknownLayer`] and [`CamError::NotSpatial`].
 ///
 /// # Cost
 /// One read of the activations.
 pub fn cam_with_weights(probe: &Probe<'_>, layer: &str, weights: &Tensor) -> Result<Maps, CamError> {
     let _no_grad = tch::no_grad_guard();
     let activations = probe.activations(layer)?;
+    let places = probe.logit_places();
+    if !places.is_empty() {
+        return Err(CamError::Region {
+            sample: 0,
+            region: places.to_vec(),
+            output: Vec::new(),
+        });
+    }
     let (shape, channels) = (weights.size(), activations.size()[1]);
     let classes = probe.logit_count();
     if shape != [classes, channels] {

@@ -145,8 +145,8 @@ pub struct Factorisation {
 ///
 /// # Errors
 /// [`CamError::Shape`]; [`CamError::NonFiniteMap`] for a NaN or an infinity in a sample's activations;
-/// [`CamError::NegativeActivation`] unless an [`Offset`] is named; [`CamError::Concepts`],
-/// [`CamError::Tolerance`], [`CamError::Iterations`].
+/// [`CamError::NegativeActivation`] unless an [`Offset`] is named; [`CamError::Concepts`] for none, or more than there
+/// are places in all samples; [`CamError::Tolerance`], [`CamError::Iterations`].
 ///
 /// # Cost
 /// An iteration is one pass over a copy of the activations in double precision, `4 k` operations for each
@@ -184,8 +184,10 @@ pub fn deep_feature_factorisation<D: Dimension>(
             expected: "[N, C, spatial axes]",
         });
     }
+    // As many leave nothing unexplained: a concept for each place.
+    let places = shape.iter().product::<usize>() / shape[1];
     // For which there are addresses, with room for what is worked out on the way.
-    let most = isize::MAX as usize / 64 / shape[1].max(shape.iter().product::<usize>() / shape[1]);
+    let most = places.min(isize::MAX as usize / 64 / shape[1].max(places));
     if !(1..=most).contains(&settings.concepts) {
         return Err(CamError::Concepts {
             concepts: settings.concepts,

@@ -35,6 +35,7 @@ use crate::weighted_cam::feature_maps;
 /// # Errors
 /// [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
 ///
+/// # Cost
 /// Some dozens of reads of the activations, by Lanczos iteration on the CPU; never a singular value
 /// decomposition. On arrays [`kernel::eigen_cam`](crate::kernel::eigen_cam()) computes the same.
 ///

@@ -381,12 +381,12 @@ pub enum CamError {
         /// The stage.
         stage: String,
     },
-    /// A factorisation into nothing, or into more than can be addressed.
+    /// A factorisation into nothing, or into more concepts than there are places.
     #[error("{concepts} concepts were asked for; expected 1 to {most}")]
     Concepts {
         /// The number asked for.
         concepts: usize,
-        /// The most that can be addressed.
+        /// The most there can be.
         most: usize,
     },
     /// A tolerance that is none.
@@ -437,6 +437,14 @@ pub enum CamError {
         width: f64,
         /// The narrowest window.
         least: f64,
+    },
+    /// A window whose ends, or the way between them, no number holds.
+    #[error("a window from {black} to {white} was given; expected finite ends, a finite number apart")]
+    WindowEnds {
+        /// What becomes black.
+        black: f64,
+        /// What becomes white.
+        white: f64,
     },
     /// Percentiles that make no window.
     #[error("a window from percentile {low} to {high} was given; expected 0 ≤ low < high ≤ 100")]
@@ -531,6 +539,8 @@ pub enum Values {
     Logits,
     /// What a target makes of the network's output.
     Scores,
+    /// What the input or a stage's bias adds to the score.
+    Parts,
 }
 
 impl std::fmt::Display for Values {
@@ -540,6 +550,7 @@ impl std::fmt::Display for Values {
             Self::Gradients => "gradients",
             Self::Logits => "logits",
             Self::Scores => "scores",
+            Self::Parts => "parts of the score",
         })
     }
 }

@@ -62,8 +62,9 @@ struct Part {
 /// `input` `[N, …]`; one target for each sample.
 ///
 /// # Errors
-/// [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::Disconnected`] for a stage that
-/// cannot be differentiated, [`CamError::NonFinite`], and those of the targets.
+/// [`CamError::EmptyBatch`], [`CamError::Stage`], [`CamError::CarriesOwnOutput`], [`CamError::Logits`],
+/// [`CamError::Disconnected`] for a stage that cannot be differentiated, [`CamError::NonFinite`], those of the targets,
+/// and [`CamError::Torch`].
 ///
 /// # Cost
 /// One forward pass that builds a graph, and two backward passes of which one builds a graph too.
@@ -137,10 +138,9 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
     let gradient = gradients.swap_remove(0).ok_or_else(|| CamError::Disconnected {
         layer: first.name().to_owned(),
     })?;
-    Ok(FullGradient {
-        input: gradient.f_mul(input)?.f_to_kind(Kind::Float)?,
-        biases,
-    })
+    let input = gradient.f_mul(input)?.f_to_kind(Kind::Float)?;
+    check_finite(&input, Values::Parts, first.name())?;
+    Ok(FullGradient { input, biases })
 }
 
 impl FullGradient {
@@ -225,7 +225,9 @@ impl Step<'_> {
             };
             // What is only handed on has no bias.
             if index == 0 || bool::try_from(bias.f_any()?)? {
-                biases.push(bias.f_to_kind(Kind::Float)?);
+                let bias = bias.f_to_kind(Kind::Float)?;
+                check_finite(&bias, Values::Parts, self.name)?;
+                biases.push(bias);
             }
         }
         Ok(Part { biases, before })

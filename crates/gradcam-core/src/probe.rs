@@ -44,8 +44,8 @@ pub struct Probe<'p> {
     resolved: Resolved,
     /// Of the batch as it is.
     scores: Tensor,
-    /// The number of classes.
-    logits: i64,
+    /// The number of classes, and the axes of space of a segmentation.
+    logits: Vec<i64>,
     /// Layers whose activations are known.
     captured: Vec<(String, State)>,
     ceiling: u64,
@@ -170,7 +170,7 @@ impl<'p> Probe<'p> {
             targets: targets.to_vec(),
             resolved,
             scores,
-            logits: logits.size()[1],
+            logits: logits.size()[1..].to_vec(),
             captured,
             ceiling: 1 << 30,
         })
@@ -271,7 +271,12 @@ impl<'p> Probe<'p> {
 
     /// The number of classes.
     pub(crate) fn logit_count(&self) -> i64 {
-        self.logits
+        self.logits[0]
+    }
+
+    /// The places that there is a logit for; none for a classifier.
+    pub(crate) fn logit_places(&self) -> &[i64] {
+        &self.logits[1..]
     }
 
     /// One sample of the batch, `[1, C, …]`.

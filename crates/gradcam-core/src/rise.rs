@@ -123,7 +123,8 @@ pub fn rise(probe: &Probe<'_>, settings: &Rise) -> Result<Maps, CamError> {
     if !(1..=longest).contains(&cells) {
         return Err(CamError::Cells { cells, longest });
     }
-    mean_of_masks(probe, masks as i64, probability, |range| settings.draw(range, &space))
+    let masks = i64::try_from(masks).unwrap_or(i64::MAX);
+    mean_of_masks(probe, masks, probability, |range| settings.draw(range, &space))
 }
 
 /// [`rise`](fn@rise) with masks of one's own; `p` is their mean.

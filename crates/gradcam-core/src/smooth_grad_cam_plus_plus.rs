@@ -56,8 +56,7 @@ impl SmoothGradCamPlusPlus {
         Self { seed, ..self }
     }
 
-    /// Noise for every copy, the same for each sample of a batch: `[copies, 1, C, H, W]`.
-    fn noise(&self, input: &Tensor) -> Result<Tensor, CamError> {
+    fn check(&self) -> Result<(), CamError> {
         if self.copies == 0 {
             return Err(CamError::Draws { draws: 0 });
         }
@@ -66,13 +65,16 @@ impl SmoothGradCamPlusPlus {
                 deviation: self.deviation,
             });
         }
-        let mut shape = vec![self.copies as i64, 1];
+        Ok(())
+    }
+
+    /// Noise for one copy, the same for each sample of a batch: `[1, C, H, W]`.
+    fn noise(&self, input: &Tensor, copy: usize) -> Result<Tensor, CamError> {
+        let mut shape = vec![1];
         shape.extend(input.size().iter().skip(1));
         let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
-        let each = (values.len() / self.copies).max(1);
-        for (copy, values) in (0u32..).zip(values.chunks_mut(each)) {
-            gaussian_noise(self.seed, [copy, 0], self.deviation, values);
-        }
+        let stream = [copy as u32, (copy as u64 >> 32) as u32];
+        gaussian_noise(self.seed, stream, self.deviation, &mut values);
         Ok(Tensor::f_from_slice(&values)?
             .f_view(shape.as_slice())?
             .f_to_device(input.device())?)
@@ -104,7 +106,7 @@ impl SmoothGradCamPlusPlus {
 ///
 /// # Cost
 /// One forward pass, and for each copy a forward pass and a backward pass that ends at the layer.
-/// Memory as for one of them, and three arrays of the activations' size in double precision.
+/// Memory as for one of them, whose noise is there for its turn only, and three arrays of the activations' size in double precision.
 ///
 /// ```
 /// use gradcam_core::{SmoothGradCamPlusPlus, Stage, Stages, Target, smooth_grad_cam_plus_plus};
@@ -128,7 +130,10 @@ pub fn smooth_grad_cam_plus_plus(
     targets: &[Target],
     settings: &SmoothGradCamPlusPlus,
 ) -> Result<Maps, CamError> {
-    smooth_grad_cam_plus_plus_with_noise(stages, input, layer, targets, &settings.noise(input)?)
+    settings.check()?;
+    averaged(stages, input, layer, targets, settings.copies, |copy| {
+        settings.noise(input, copy)
+    })
 }
 
 /// [`smooth_grad_cam_plus_plus`] with noise of one's own.
@@ -178,16 +183,29 @@ pub fn smooth_grad_cam_plus_plus_with_noise(
             input: expected,
         });
     }
+    averaged(stages, input, layer, targets, shape[0] as usize, |copy| {
+        Ok(noise.f_get(copy as i64)?)
+    })
+}
+
+/// With the noise of one copy after the other.
+fn averaged(
+    stages: &Stages<'_>,
+    input: &Tensor,
+    layer: &str,
+    targets: &[Target],
+    copies: usize,
+    noise: impl Fn(usize) -> Result<Tensor, CamError>,
+) -> Result<Maps, CamError> {
     let _no_grad = tch::no_grad_guard();
-    let noise = noise.f_to_kind(input.kind())?;
     let clean = stages.capture(input, &[layer])?;
     let targets = Resolved::new(targets, clean.logits())?;
     let planes = clean.at(layer, clean.activations(layer)?)?.planes()?;
     // In double precision, in which the cube of no gradient vanishes.
     let zeros = planes.activations.f_zeros_like()?.f_to_kind(Kind::Double)?;
     let (mut first, mut second, mut third) = (zeros.shallow_clone(), zeros.shallow_clone(), zeros);
-    for copy in 0..shape[0] {
-        let noisy = input.f_add(&noise.f_get(copy)?)?;
+    for copy in 0..copies {
+        let noisy = input.f_add(&noise(copy)?.f_to_kind(input.kind())?)?;
         let gradients = flat_gradients(&stages.capture(&noisy, &[layer])?, layer, &targets)?;
         let squares = gradients.f_square()?;
         third = third.f_add(&squares.f_mul(&gradients)?)?;
@@ -204,7 +222,7 @@ pub fn smooth_grad_cam_plus_plus_with_noise(
     let terms = second
         .f_div(&denominators)?
         .f_mul(&first.f_relu()?)?
-        .f_div_scalar(shape[0])?;
+        .f_div_scalar(copies as f64)?;
     planes.weighted_sum(&sum_over_space(&terms)?)
 }
 

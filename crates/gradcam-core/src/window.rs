@@ -82,8 +82,8 @@ impl Window {
     ///
     /// # Errors
     /// [`CamError::WindowCentre`], [`CamError::WindowWidth`], [`CamError::WindowPercentiles`],
-    /// [`CamError::NonFiniteValue`] for a NaN or an infinity among the values, and
-    /// [`CamError::Shape`] for percentiles of no values.
+    /// [`CamError::WindowEnds`] for a window that f64 does not hold, [`CamError::NonFiniteValue`] for a NaN or an
+    /// infinity among the values, and [`CamError::Shape`] for percentiles of no values.
     ///
     /// # Cost
     /// One pass; percentiles also copy the values and order them in part, linear in their number.
@@ -96,6 +96,9 @@ impl Window {
             return Err(CamError::NonFiniteValue { index });
         }
         let (black, white) = self.ends(values.view())?;
+        if !(white - black).is_finite() {
+            return Err(CamError::WindowEnds { black, white });
+        }
         Ok(values.mapv(|value| {
             let value = value.into();
             if value <= black {

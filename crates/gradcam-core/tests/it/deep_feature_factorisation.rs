@@ -207,7 +207,7 @@ fn nothing_to_explain_and_more_concepts_than_there_are() {
     let found = deep_feature_factorisation(nothing.view(), &settings(2)).unwrap();
     assert!(found.maps.iter().chain(&found.concepts).all(|&value| value == 0.0));
     assert_eq!((found.error, found.converged), (0.0, true));
-    let many = deep_feature_factorisation(random((1, 3, 2, 2), 4).view(), &settings(7)).unwrap();
+    let many = deep_feature_factorisation(random((1, 3, 2, 2), 4).view(), &settings(4)).unwrap();
     assert!(many.error < 1e-3);
     assert!(many.maps.iter().chain(&many.concepts).all(|value| value.is_finite()));
     let volume = ArrayD::from_elem(vec![2, 3, 2, 2, 2], 1f32);
@@ -220,7 +220,10 @@ fn nothing_to_explain_and_more_concepts_than_there_are() {
 fn faults_are_named() {
     let good = random((1, 2, 2, 2), 6);
     let of = |settings: DeepFeatureFactorisation| deep_feature_factorisation(good.view(), &settings).unwrap_err();
-    assert!(matches!(of(settings(0)), CamError::Concepts { concepts: 0, .. }));
+    for concepts in [0, 5, usize::MAX] {
+        assert!(matches!(of(settings(concepts)), CamError::Concepts { most: 4, .. }));
+    }
+    assert!(deep_feature_factorisation(good.view(), &settings(4)).is_ok());
     assert!(matches!(
         of(settings(2).with_iterations(0)),
         CamError::Iterations { .. }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gradcam_core::{CamError, Content, Rescaling, Stage, Stages, Target, full_grad, full_gradient};
+use gradcam_core::{CamError, Content, Rescaling, Stage, Stages, Target, Values, full_grad, full_gradient};
 use tch::{Device, Kind, Tensor};
 
 use crate::goldens::Golden;
@@ -166,6 +166,26 @@ fn faults_are_errors() {
         run(&infinite, &[Target::Class(0)]),
         Err(CamError::NonFinite { layer, .. }) if layer == "image"
     ));
+
+    // The score is 0: 1e40 by the input, less as much by the shift.
+    let large = Stages::new(vec![
+        Stage::new("shift", |x| x.f_sub_scalar(1e20)),
+        Stage::new("logit", |x| {
+            x.f_mul_scalar(1e20)?.f_mean_dim([2i64, 3].as_slice(), false, None)
+        }),
+    ])
+    .unwrap();
+    let even = |kind: Kind| Tensor::full([1, 1, 1, 1], 1e20, (kind, Device::Cpu));
+    for kind in [Kind::Float, Kind::Double] {
+        let parts = full_gradient(&large, &even(kind), &[Target::Class(0)]);
+        assert!(matches!(
+            parts,
+            Err(CamError::NonFinite {
+                values: Values::Parts,
+                ..
+            })
+        ));
+    }
 }
 
 #[test]

@@ -678,6 +678,23 @@ fn cam_reads_the_heads_weights() {
     }
 }
 
+/// As many channels, rows and columns: shapes that would go together.
+#[test]
+fn weights_of_a_head_are_for_classifiers() {
+    let (channels, kernel) = (3, normal(&[3, 3, 1, 1], 16));
+    let network = Stages::new(vec![Stage::new("image", |x| x.f_relu()), {
+        Stage::new("places", |x| {
+            x.f_conv2d(&kernel, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 1)
+        })
+    }])
+    .unwrap();
+    let input = normal(&[1, channels, 3, 3], 17);
+    let marked = ndarray::Array2::from_elem((3, 3), true);
+    let probe = Probe::new(&network, &input, &[Target::region(1, marked.view())]).unwrap();
+    let refused = cam_with_weights(&probe, "image", &kernel.flatten(1, -1));
+    assert!(matches!(refused, Err(CamError::Region { output, .. }) if output.is_empty()));
+}
+
 /// No chunk is larger than the ceiling allows, and what comes out does not depend on it.
 #[test]
 fn memory_stays_under_the_ceiling() {

@@ -112,6 +112,9 @@ fn faults_are_errors() {
             CamError::Deviation { .. }
         ));
     }
+    // Faults come before the copies, however many there would be.
+    let result = smooth_grad_cam_plus_plus(&stages, &input, "pool", &targets, &default.with_copies(usize::MAX));
+    assert!(matches!(result, Err(CamError::NotSpatial { .. })));
     for shape in [
         &[3i64, 2, 2, 12, 16][..],
         &[2, 2, 12, 17],
@@ -124,7 +127,7 @@ fn faults_are_errors() {
     }
     let scalar = Tensor::from(1f32);
     let result = smooth_grad_cam_plus_plus(&stages, &scalar, "relu2", &targets, &default);
-    assert!(matches!(result, Err(CamError::Noise { .. })));
+    assert!(matches!(result, Err(CamError::EmptyBatch { .. })));
     let result = smooth_grad_cam_plus_plus(&stages, &input, "pool", &targets, &default);
     assert!(matches!(result, Err(CamError::NotSpatial { .. })));
 }

@@ -131,6 +131,22 @@ fn faults_are_named() {
             CamError::WindowPercentiles { .. }
         ));
     }
+    let far = array![-1.5e308, 1.5e308];
+    for window in [
+        Window::Linear {
+            centre: 1.7e308,
+            width: 1e308,
+        },
+        Window::LinearExact {
+            centre: -1.7e308,
+            width: 1e308,
+        },
+        Window::FULL,
+        Window::Percentiles { low: 20.0, high: 80.0 },
+    ] {
+        let error = window.apply(far.view()).unwrap_err();
+        assert!(matches!(error, CamError::WindowEnds { .. }), "{error:?}");
+    }
     for bad in [f32::NAN, f32::INFINITY] {
         let error = Window::FULL.apply(array![[0.0, 1.0], [bad, 2.0]].view()).unwrap_err();
         assert!(matches!(error, CamError::NonFiniteValue { index: 2 }));

@@ -10,8 +10,8 @@ mod formula;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use gradcam_core::{Content, Probe, Stage, Stages, Target, ablation_cam, grad_cam};
+use anyhow::{Context, Result, bail, ensure};
+use gradcam_core::{Capture, Content, Probe, Stage, Stages, Target, ablation_cam, grad_cam};
 use models::{Architecture, InferenceConfig, Network, NetworkConfig, Output};
 use ndarray::{ArrayD, IxDyn};
 use tch::{Device, Kind, Tensor};
@@ -19,6 +19,8 @@ use tch::{Device, Kind, Tensor};
 /// Of the largest number, in double precision on both sides. A network rebuilt for inference puts out single precision.
 const DOUBLE: f64 = 1e-9;
 const REBUILT: f64 = 1e-5;
+/// Of a map's largest value. Scores are of single precision, and the weights small differences of them.
+const ABLATED: f64 = 1e-5;
 
 fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
@@ -81,6 +83,7 @@ fn check(architecture: Architecture) -> Result<()> {
             let found = formula::numbers(layer, gradients.at(layer)?.gradients())?;
             let expected = numbers(&golden[&format!("{size}.gradient.{layer}")])?;
             let scale = expected.iter().fold(0f64, |most, value| most.max(value.abs()));
+            ensure!(found.len() == expected.len(), "{architecture} {layer}: {}", found.len());
             let pairs = found.iter().zip(&expected);
             let difference = pairs
                 .map(|(found, expected)| (found - expected).abs())
@@ -95,18 +98,70 @@ fn check(architecture: Architecture) -> Result<()> {
     // What a gradient does not tell: the tail on altered copies, beside what is carried past the layer.
     let layer = layers[layers.len() / 2];
     let stages = stages(&network)?;
-    let capture = stages.capture(&images, &[layer])?;
+    let capture = stages.capture(&images, &layers)?;
     let heat = grad_cam(&capture.gradients(&targets)?.at(layer)?)?.heatmaps(&extents)?;
     ensure!(
         heat.contents().contains(&Content::Graded),
         "{architecture} {layer}: empty maps"
     );
     if space.len() == 2 {
-        let probe = Probe::from_capture(&stages, &images, &capture, &targets)?;
-        let maps = ablation_cam(&probe, layer)?;
-        ensure!(maps.tensor().size()[1..] == capture.activations(layer)?.size()[2..]);
+        let mut beside = Vec::new();
+        for &layer in &layers {
+            if !capture.carried(layer)?.is_empty() {
+                beside.push((capture.activations(layer)?.size()[1], layer));
+            }
+        }
+        let &(_, layer) = beside.iter().min().context("a layer that something is carried past")?;
+        let expected = ablated(&stages, &capture, layer, &targets)?;
+        let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
+        let scale = largest(&expected);
+        ensure!(scale > 0.0, "{architecture} {layer}: no channel counts");
+        // What speaks for the target, and what against it.
+        let against: Vec<Target> = targets.iter().cloned().map(Target::counterfactual).collect();
+        for (targets, expected) in [(&targets, &expected), (&against, &-&expected)] {
+            let probe = Probe::from_capture(&stages, &images, &capture, targets)?;
+            let found = ablation_cam(&probe, layer)?;
+            ensure!(found.tensor().size() == expected.size());
+            let difference = largest(&(found.tensor() - expected.relu())) / scale;
+            eprintln!("{architecture} {layer}: Ablation-CAM {difference:.1e}");
+            ensure!(
+                difference <= ABLATED,
+                "{architecture} {layer}: Ablation-CAM {difference:e}"
+            );
+        }
     }
     Ok(())
+}
+
+/// Ablation-CAM of the whole batch before it is cut at zero, one channel after the other.
+fn ablated(stages: &Stages<'_>, capture: &Capture, layer: &str, targets: &[Target]) -> Result<Tensor> {
+    let activations = capture.activations(layer)?;
+    let _no_grad = tch::no_grad_guard();
+    let scores = |logits: Tensor| {
+        let scores = (0i64..).zip(targets).map(|(sample, target)| {
+            let logits = logits.get(sample);
+            Ok(match target {
+                Target::Class(class) => logits.get(*class),
+                Target::Region { class, region } => {
+                    let marked = region.iter().map(|&marked| f64::from(u8::from(marked)));
+                    let marked = Tensor::from_slice(&marked.collect::<Vec<_>>());
+                    (logits.get(*class).flatten(0, -1) * marked).sum(Kind::Double)
+                }
+                other => bail!("{other:?}"),
+            })
+        });
+        anyhow::Ok(Tensor::stack(&scores.collect::<Result<Vec<_>>>()?, 0))
+    };
+    let whole = scores(capture.logits().shallow_clone())?;
+    let mut map = activations.select(1, 0).zeros_like();
+    for channel in 0..activations.size()[1] {
+        let without = activations.copy();
+        let _ = without.select(1, channel).zero_();
+        let without = stages.forward_from_carrying(layer, &without, capture.carried(layer)?)?;
+        let weights = (&whole - scores(without)?).view([-1, 1, 1]);
+        map += weights * activations.select(1, channel);
+    }
+    Ok(map)
 }
 
 #[test]

@@ -18,7 +18,11 @@ use crate::formula;
 
 const LAYER: &str = "features.12";
 /// Of a map's range: rounding through 512 channels, in another order.
-const MAPS: f64 = 1e-4;
+const MAPS: f64 = 1e-5;
+/// KPCA-CAM by the Gaussian kernel is further off than the others: 8e-5 was seen.
+const KPCA_RBF: f64 = 1e-4;
+/// In double precision, against a file of single precision.
+const DOUBLE: f64 = 1e-6;
 
 #[test]
 fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
@@ -99,7 +103,8 @@ fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
         let expected = &golden[&format!("{key}.{LAYER}")];
         let difference = difference(key, maps.tensor(), expected)?;
         eprintln!("{key}: largest difference {difference:.1e}");
-        ensure!(difference <= MAPS, "{key}: {difference:e}");
+        let most = if *key == "signed.kpca_cam_rbf" { KPCA_RBF } else { MAPS };
+        ensure!(difference <= most, "{key}: {difference:e}");
     }
 
     // Those that look at no layer.
@@ -125,8 +130,8 @@ fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
         (
             "graded.full_grad",
             full_grad(&double_stages, &input.to_kind(Kind::Double), &targets, Rescaling::Stage)?,
-            MAPS,
-            MAPS,
+            DOUBLE,
+            DOUBLE,
         ),
         (
             "graded.full_grad",

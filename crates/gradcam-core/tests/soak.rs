@@ -61,11 +61,11 @@ fn ten_thousand_captures_leave_memory_flat() {
                         .unwrap(),
                 );
             }
-            1 if number.is_multiple_of(2) => {
+            1 => {
+                assert!(matches!(capture.gradients(&[]), Err(CamError::TargetCount { .. })));
                 let probe = Probe::from_capture(&network, &input, &capture, &targets).unwrap();
                 ablation_cam(&probe, "relu").unwrap();
             }
-            1 => assert!(matches!(capture.gradients(&[]), Err(CamError::TargetCount { .. }))),
             // libtorch takes its time to describe an error.
             2 if number % 20 == 2 => assert!(matches!(
                 network.capture(&wide, &["conv"]),
@@ -87,6 +87,6 @@ fn ten_thousand_captures_leave_memory_flat() {
     (1000..10_000).for_each(round);
     let grown = resident().saturating_sub(before);
     eprintln!("{grown} KiB more");
-    // One kept activation a round, 8 KiB, would be 72 MiB.
-    assert!(grown < 8 * 1024, "{grown} KiB more after 9000 captures than before");
+    // One kept activation, 8 KiB, would be 72 MiB, if in a fifth of the rounds 14 MiB.
+    assert!(grown < 4 * 1024, "{grown} KiB more after 9000 captures than before");
 }

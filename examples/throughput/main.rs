@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The forward pass and the heatmaps (Grad-CAM of the predicted class at the last layer with extent in space, at the
-//! image's size) are of the network as `optimize_for_inference` rebuilds it: batch norms folded, channels last, in
-//! the precision named. The training step (forward, cross-entropy, backward, SGD with momentum) is of the original, with
+//! image's size) are of the network as `optimize_for_inference` rebuilds it: batch norms folded, weights packed on a
+//! processor, in the precision named. The training step (forward, cross-entropy, backward, SGD with momentum) is of the original, with
 //! its variables in f32 and the rest in the precision named. Weights and images are random: time does not depend on them.
 
 use std::fmt;
@@ -105,8 +105,8 @@ impl fmt::Display for Row {
 fn main() -> Result<()> {
     let options = Options::parse();
     ensure!(
-        options.seconds > 0.0 && options.batches.iter().all(|&batch| batch > 0),
-        "--seconds and --batches are above 0"
+        options.seconds > 0.0 && options.seconds.is_finite() && options.batches.iter().all(|&batch| batch > 0),
+        "--seconds and --batches are finite and above 0"
     );
     if let Some(pixels) = options
         .networks

@@ -256,27 +256,33 @@ fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, 
     let gradients = gradients.flat_map(|name| golden.values(&format!("train/gradients/{name}")));
     // What a norm takes out again has no gradient but of rounding: it is measured by the others' size.
     let floor = 1e-2 * gradients.fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let mut note = |quantity: &str, what: &str, found: &[f64]| {
+    let mut note = |quantity: &str, what: &str, found: &[f64], expected: &[f64]| {
         let (scale, tolerance) = match (kind, quantity) {
             (Kind::Double, _) => (0.0, TRAINED),
             (_, "gradients") => (floor, single_precision::tolerance(architecture.name(), quantity)),
             _ => (0.0, single_precision::tolerance(architecture.name(), quantity)),
         };
         let message = format!("{architecture} {what} in {kind:?}");
-        worst.note(&message, found, &golden.values(what), scale, tolerance);
+        worst.note(&message, found, expected, scale, tolerance);
     };
 
     let logits = network.forward_t(images, true).unwrap();
     let values = Vec::try_from(logits.detach().to_kind(Kind::Double).reshape([-1])).unwrap();
-    note("logits", "train/logits", &values);
+    note("logits", "train/logits", &values, &golden.values("train/logits"));
     for name in golden.names("train/buffers/") {
-        note("running", &format!("train/buffers/{name}"), &sample(&variables[name]));
+        let key = format!("train/buffers/{name}");
+        note("running", &key, &sample(&variables[name]), &golden.values(&key));
     }
     let before = loss(&logits);
     before.backward();
     for name in golden.names("train/gradients/") {
         let key = format!("train/gradients/{name}");
-        note("gradients", &key, &sample(&variables[name].grad()));
+        note(
+            "gradients",
+            &key,
+            &sample(&variables[name].grad()),
+            &golden.values(&key),
+        );
     }
     let _no_grad = tch::no_grad_guard();
     for mut variable in network.variables().trainable_variables() {
@@ -284,8 +290,19 @@ fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, 
         let _ = variable.subtract_(&step);
     }
     let after = loss(&network.forward_t(images, true).unwrap());
-    let losses = [before.double_value(&[]), after.double_value(&[])];
-    note("losses", "train/losses", &losses);
+    let losses = golden.values("train/losses");
+    note(
+        "loss",
+        "loss before the step",
+        &[before.double_value(&[])],
+        &losses[..1],
+    );
+    note(
+        "loss after a step",
+        "loss after the step",
+        &[after.double_value(&[])],
+        &losses[1..],
+    );
     worst
 }
 

@@ -56,7 +56,7 @@ impl DeviceChoice {
                     });
                 }
                 let count = Cuda::device_count();
-                if index as i64 >= count {
+                if !i64::try_from(index).is_ok_and(|index| index < count) {
                     return Err(ModelError::NoSuchGpu { index, count });
                 }
                 Ok(Device::Cuda(index))

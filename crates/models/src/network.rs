@@ -11,7 +11,7 @@ use crate::input::InputSpec;
 use crate::layers::{BatchNorm, Pass, Work};
 use crate::load_rules::LoadRules;
 use crate::scope::{Existing, Scope};
-use crate::stage::{Convert, Guard, Stage};
+use crate::stage::{Convert, Guard, Stage, check_floating};
 use crate::weights::{self, Loaded};
 
 /// Which network to build.
@@ -129,8 +129,11 @@ impl NetworkConfig {
                 least,
                 least_longest,
             };
-            let first = stages.remove(0).after(guard);
-            stages.insert(0, first);
+            let mut first = stages.remove(0);
+            if let Some(kind) = scope.converts() {
+                first = first.after(Convert(kind));
+            }
+            stages.insert(0, first.after(guard));
         }
         Ok(stages)
     }
@@ -186,7 +189,8 @@ impl Network {
     /// The logits `[N, classes]` of a batch `[N, C, H, W]` in evaluation mode.
     ///
     /// # Errors
-    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
+    /// [`TchError::Kind`] for whole numbers; [`TchError::Shape`] for channels or extents that the network cannot take;
+    /// libtorch's own.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         self.forward_t(input, false)
     }
@@ -194,8 +198,8 @@ impl Network {
     /// The logits `[N, classes]` of a batch `[N, C, H, W]`, in training mode if `train`.
     ///
     /// # Errors
-    /// [`TchError::Kind`] in training mode for a network that was rebuilt for inference; [`TchError::Shape`] for channels
-    /// or extents that the network cannot take; libtorch's own.
+    /// [`TchError::Kind`] for whole numbers, and in training mode for a network that was rebuilt for inference;
+    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
         let mut index = 0;
@@ -226,11 +230,15 @@ impl Network {
     /// it is from these logits.
     ///
     /// # Errors
-    /// [`TchError::Kind`] for a network that was rebuilt for inference, whose variables are converted already;
+    /// [`TchError::Kind`] for whole numbers, as images or as `kind`, and for a network that was rebuilt for inference,
+    /// whose variables are converted already;
     /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_mixed(&self, input: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
         if self.inference.is_some() {
             return Err(TchError::Kind(ModelError::ForInference.to_string()));
+        }
+        for kind in [input.f_kind()?, kind] {
+            check_floating(self.architecture().name(), kind)?;
         }
         self.forward_t(&input.f_to_kind(kind)?, true)?.f_to_kind(Kind::Float)
     }
@@ -296,7 +304,12 @@ impl Network {
     pub fn describe(&self, input: &[i64]) -> Result<Description, TchError> {
         let _no_grad = tch::no_grad_guard();
         let numbers = self.numbers();
-        let mut x = Tensor::f_zeros(input, (Kind::Float, self.device()))?;
+        // A rebuilt network converts its images itself.
+        let kind = match (&self.inference, self.variables.trainable_variables().first()) {
+            (None, Some(variable)) => variable.f_kind()?,
+            _ => Kind::Float,
+        };
+        let mut x = Tensor::f_zeros(input, (kind, self.device()))?;
         let mut stages = Vec::with_capacity(self.stages.len());
         let carried = RefCell::default();
         for stage in &self.stages {
@@ -348,8 +361,6 @@ impl Network {
             && let Some(last) = stages.pop()
         {
             stages.push(last.with_output(Kind::Float));
-            let first = stages.remove(0).after(Convert(config.kind()));
-            stages.insert(0, first);
         }
         Ok(Network {
             config: self.config.clone(),

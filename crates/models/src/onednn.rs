@@ -4,7 +4,7 @@
 //! libtorch registers them for its compiler (`mkldnn::_convolution_pointwise` and its kin) and tch has no functions for
 //! them, but TorchScript reaches any operator by name: `onednn.pt`, which `scripts/onednn.py` writes, is a module of a
 //! few calls and no weights. A libtorch without oneDNN refuses to load it; a processor on which the operators do not
-//! work in a precision shows by a trial. Either way the plain layers are left, which compute the same.
+//! work in a precision shows by a trial of each. Either way the plain layers are left, which compute the same.
 
 use std::sync::OnceLock;
 
@@ -74,60 +74,48 @@ impl OneDnn {
             .then_some(module)
     }
 
-    /// Whether each operator gives what plain ones do, within the roundings of `kind`.
+    /// Whether each operator gives what plain ones do, within the roundings of `kind`: over images and volumes, in one group
+    /// and in several, before each activation.
     fn agrees_with_plain(&self, kind: Kind) -> Result<bool, TchError> {
         let _no_grad = tch::no_grad_guard();
-        let wave = |shape: &[i64]| {
-            Tensor::f_arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu))?
-                .f_sin()?
-                .f_view(shape)?
-                .f_to_kind(kind)
+        let (rows, matrix, bias) = (wave(&[14, 24], kind)?, wave(&[32, 24], kind)?, wave(&[32], kind)?);
+        let packed = self.pack_linear(&matrix, 14)?;
+        let plain = rows.f_linear(&matrix, Some(&bias))?;
+        for activation in ACTIVATIONS {
+            let found = self.linear(&rows, &packed, Some(&bias), activation)?;
+            if !close(&found, &activated(&plain, activation)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(self.convolves::<2>(kind, 1)?
+            && self.convolves::<2>(kind, 16)?
+            && self.convolves::<3>(kind, 1)?
+            && self.convolves::<3>(kind, 4)?)
+    }
+
+    fn convolves<const D: usize>(&self, kind: Kind, groups: i64) -> Result<bool, TchError> {
+        let geometry = Geometry {
+            padding: [1; D],
+            stride: [1; D],
+            dilation: [1; D],
+            groups,
         };
-        let (x, weight, bias) = (wave(&[2, 16, 7, 7])?, wave(&[32, 16, 3, 3])?, wave(&[32])?);
-        let sum = wave(&[2, 32, 7, 7])?;
-        let (rows, matrix) = (wave(&[14, 24])?, wave(&[32, 24])?);
-        let geometry = Geometry::<2> {
-            padding: [1; 2],
-            stride: [1; 2],
-            dilation: [1; 2],
-            groups: 1,
-        };
+        let shaped = |channels: [i64; 2], extent| [channels.as_slice(), &[extent; D]].concat();
+        let x = channels_last(&wave(&shaped([2, 16], 7), kind)?)?;
+        let weight = wave(&shaped([32, 16 / groups], 3), kind)?;
+        let (bias, sum) = (wave(&[32], kind)?, wave(&shaped([2, 32], 7), kind)?);
         let packed = self.pack(&weight, geometry, &x.size())?;
-        let y = x.f_convolution(&weight, Some(&bias), [1; 2], [1; 2], [1; 2], false, [0; 2], 1)?;
-        // bf16 has 8 bits, of sums of 144 products.
-        let tolerance = if kind == Kind::Float { 1e-5 } else { 0.02 };
-        let close = |found: Tensor, expected: Tensor| {
-            let difference = found
-                .f_to_kind(Kind::Double)?
-                .f_sub(&expected.f_to_kind(Kind::Double)?)?;
-            let largest = expected.f_to_kind(Kind::Double)?.f_abs()?.f_max()?;
-            let difference = difference.f_abs()?.f_max()?.f_double_value(&[])?;
-            Ok::<_, TchError>(found.f_kind()? == kind && difference <= tolerance * largest.f_double_value(&[])?)
-        };
-        let convolve = |activation| self.convolve(&x, &packed, Some(&bias), geometry, activation);
-        Ok(close(convolve(None)?, y.shallow_clone())?
-            && close(convolve(Some(Activation::Relu))?, y.f_relu()?)?
-            && close(convolve(Some(Activation::Relu6))?, y.f_relu6()?)?
-            && close(
-                self.convolve_onto(
-                    sum.f_to_dtype(kind, false, true)?,
-                    &x,
-                    &packed,
-                    Some(&bias),
-                    geometry,
-                    Some(Activation::Relu),
-                )?,
-                y.f_add(&sum)?.f_relu()?,
-            )?
-            && close(
-                self.linear(
-                    &rows,
-                    &self.pack_linear(&matrix, 14)?,
-                    Some(&bias),
-                    Some(Activation::Relu),
-                )?,
-                rows.f_linear(&matrix, Some(&bias))?.f_relu()?,
-            )?)
+        let plain = x.f_convolution(&weight, Some(&bias), [1; D], [1; D], [1; D], false, [0; D], groups)?;
+        let with_sum = plain.f_add(&sum)?;
+        for activation in ACTIVATIONS {
+            let alone = self.convolve(&x, &packed, Some(&bias), geometry, activation)?;
+            let copy = sum.f_to_dtype(kind, false, true)?;
+            let onto = self.convolve_onto(copy, &x, &packed, Some(&bias), geometry, activation)?;
+            if !close(&alone, &activated(&plain, activation)?)? || !close(&onto, &activated(&with_sum, activation)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// `weight` as it is best for inputs of this size: of any other size the results are the same and take longer.
@@ -154,12 +142,12 @@ impl OneDnn {
         activation: Option<Activation>,
     ) -> Result<Tensor, TchError> {
         let arguments = inputs(x, weight, bias).into_iter().chain(geometry.arguments());
-        match activation {
-            Some(Activation::Relu6) => {
+        match name(activation) {
+            Some(name) => self.call("convolve", arguments.chain([IValue::String(name.to_owned())])),
+            None => {
                 let bounds = [IValue::Double(0.0), IValue::Double(6.0)];
                 self.call("convolve_clamp", arguments.chain(bounds))
             }
-            activation => self.call("convolve", arguments.chain([name(activation)])),
         }
     }
 
@@ -177,10 +165,12 @@ impl OneDnn {
         bias: Option<&Tensor>,
         activation: Option<Activation>,
     ) -> Result<Tensor, TchError> {
-        match activation {
-            // It has bounds, which the call has no room for.
-            Some(Activation::Relu6) => Activation::Relu6.apply_(self.linear(x, weight, bias, None)?),
-            activation => self.call("linear", inputs(x, weight, bias).into_iter().chain([name(activation)])),
+        match name(activation) {
+            Some(name) => {
+                let name = IValue::String(name.to_owned());
+                self.call("linear", inputs(x, weight, bias).into_iter().chain([name]))
+            }
+            None => Activation::Relu6.apply_(self.linear(x, weight, bias, None)?),
         }
     }
 
@@ -217,19 +207,52 @@ impl OneDnn {
     }
 }
 
-/// What oneDNN's operators call an activation; a `hardtanh` needs its bounds too.
-fn name(activation: Option<Activation>) -> IValue {
-    let name = match activation {
-        None => "none",
-        Some(Activation::Relu) => "relu",
-        Some(Activation::Relu6) => "hardtanh",
-        Some(Activation::Silu) => "swish",
-        Some(Activation::HardSwish) => "hardswish",
-        Some(Activation::HardSigmoid) => "hardsigmoid",
-        Some(Activation::Sigmoid) => "sigmoid",
-        Some(Activation::Gelu) => "gelu",
-    };
-    IValue::String(name.to_owned())
+/// What oneDNN's operators call an activation; ReLU6 has no name alone, for it needs its bounds too.
+fn name(activation: Option<Activation>) -> Option<&'static str> {
+    match activation {
+        None => Some("none"),
+        Some(Activation::Relu) => Some("relu"),
+        Some(Activation::Relu6) => None,
+        Some(Activation::Silu) => Some("swish"),
+        Some(Activation::HardSwish) => Some("hardswish"),
+        Some(Activation::HardSigmoid) => Some("hardsigmoid"),
+        Some(Activation::Sigmoid) => Some("sigmoid"),
+        Some(Activation::Gelu) => Some("gelu"),
+    }
+}
+
+/// What a trial goes through.
+const ACTIVATIONS: [Option<Activation>; 8] = [
+    None,
+    Some(Activation::Relu),
+    Some(Activation::Relu6),
+    Some(Activation::Silu),
+    Some(Activation::HardSwish),
+    Some(Activation::HardSigmoid),
+    Some(Activation::Sigmoid),
+    Some(Activation::Gelu),
+];
+
+fn wave(shape: &[i64], kind: Kind) -> Result<Tensor, TchError> {
+    Tensor::f_arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu))?
+        .f_sin()?
+        .f_view(shape)?
+        .f_to_kind(kind)
+}
+
+fn activated(y: &Tensor, activation: Option<Activation>) -> Result<Tensor, TchError> {
+    let copy = y.f_to_dtype(y.f_kind()?, false, true)?;
+    activation.map_or(Ok(copy.shallow_clone()), |activation| activation.apply_(copy))
+}
+
+/// Within a part of the largest number: half precision has 8 bits or 11, of sums of up to 432 products.
+fn close(found: &Tensor, expected: &Tensor) -> Result<bool, TchError> {
+    let kind = expected.f_kind()?;
+    let tolerance = if kind == Kind::Float { 1e-5 } else { 0.02 };
+    let (found_kind, found) = (found.f_kind()?, found.f_to_kind(Kind::Double)?);
+    let expected = expected.f_to_kind(Kind::Double)?;
+    let largest = |tensor: &Tensor| tensor.f_abs()?.f_max()?.f_double_value(&[]);
+    Ok(found_kind == kind && largest(&found.f_sub(&expected)?)? <= tolerance * largest(&expected)?)
 }
 
 fn inputs(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> [IValue; 3] {

@@ -62,6 +62,13 @@ impl<'a> Scope<'a> {
         self.existing.is_some_and(|existing| existing.fold)
     }
 
+    /// The half or double precision that everything is to be computed in, if it is one of these.
+    pub(crate) fn converts(&self) -> Option<Kind> {
+        self.existing
+            .map(|existing| existing.kind)
+            .filter(|&kind| kind != Kind::Float)
+    }
+
     /// What packs the weights of convolutions and linear layers, if they are to be packed and can be.
     pub(crate) fn packs(&self) -> Option<&'static OneDnn> {
         let existing = self.existing.filter(|existing| existing.pack)?;

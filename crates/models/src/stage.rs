@@ -149,7 +149,8 @@ impl Stage {
         output
     }
 
-    /// Runs the stage in training mode if `train`, in evaluation mode otherwise, with nothing carried to it.
+    /// Runs the stage in training mode if `train`, in evaluation mode otherwise, with nothing carried to it; what it puts
+    /// aside is dropped. [`Network::forward_t`](crate::Network::forward_t) carries between stages in training too.
     ///
     /// # Errors
     /// [`TchError::Kind`] in training mode for a stage of a network that was rebuilt for inference; those of
@@ -249,6 +250,16 @@ impl Layer for Convert {
     }
 }
 
+/// Refuses whole numbers: weights converted to them would be zeros.
+pub(crate) fn check_floating(network: &str, kind: Kind) -> Result<(), TchError> {
+    match kind {
+        Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half => Ok(()),
+        kind => Err(TchError::Kind(format!(
+            "{network} takes images in Float, BFloat16, Half or Double, found {kind:?}"
+        ))),
+    }
+}
+
 /// Refuses what the network cannot take, where a libtorch error would speak of some layer deep inside.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -283,6 +294,7 @@ impl Layer for Guard {
                 "{network} takes [N, {channels}] and {axes} extents of at least {least}{longest}, found {found:?}"
             )));
         }
+        check_floating(network, x.f_kind()?)?;
         Ok(x.shallow_clone())
     }
 }

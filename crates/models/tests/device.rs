@@ -1,5 +1,7 @@
 //! A GPU that was asked for is there, or the message says which library or driver is not.
 
+use std::path::PathBuf;
+
 use models::{DeviceChoice, ModelError};
 use tch::Device;
 
@@ -10,6 +12,10 @@ fn a_gpu_that_is_missing_is_explained() {
         Err(ModelError::NoCuda { reason }) => {
             let named = ["libtorch_cuda.so", "libcuda.so.1", "reports no GPU"];
             assert!(named.iter().any(|name| reason.contains(name)), "{reason}");
+            let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from);
+            if libtorch.is_some_and(|folder| !folder.join("lib/libtorch_cuda.so").exists()) {
+                assert!(reason.contains("libtorch_cuda.so"), "{reason}");
+            }
             assert_eq!(DeviceChoice::Auto.device().unwrap(), Device::Cpu);
         }
         Err(other) => panic!("{other:?}"),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use models::{Architecture, InferenceConfig, ModelError, Network, NetworkConfig};
+use models::{Architecture, InferenceConfig, ModelError, Network, NetworkConfig, Output};
 use tch::nn::{self, OptimizerConfig as _};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 fn network(architecture: Architecture) -> Network {
     // libtorch has one generator for all threads: no other test may draw from it in between.
@@ -19,9 +19,12 @@ fn network(architecture: Architecture) -> Network {
 }
 
 fn images() -> Tensor {
-    Tensor::arange(2 * 3 * 64 * 64, (Kind::Float, Device::Cpu))
-        .sin()
-        .view([2, 3, 64, 64])
+    waves(&[2, 3, 64, 64])
+}
+
+fn waves(shape: &[i64]) -> Tensor {
+    let count = shape.iter().product::<i64>();
+    Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view(shape)
 }
 
 fn values(network: &Network) -> BTreeMap<String, Tensor> {
@@ -176,14 +179,28 @@ fn every_family_trains_in_mixed_precision() {
         Architecture::EfficientNetB0,
         Architecture::RegNetY400Mf,
         Architecture::ConvNextTiny,
+        Architecture::KerasXception,
+        Architecture::KerasInceptionV3,
+        Architecture::KerasResNet50V2,
+        Architecture::KerasMobileNetV2,
+        Architecture::KerasNasNetMobile,
+        Architecture::ResNet10_3d,
+        Architecture::BasicUNet2d,
+        Architecture::BasicUNet3d,
     ] {
         let network = network(architecture);
-        let extent = architecture.least_extent().max(64);
-        let images = images().upsample_bilinear2d([extent, extent], false, None, None);
+        let least = if architecture.axes() == 2 { 64 } else { 32 };
+        let extents = vec![architecture.least_extent().max(least); architecture.axes()];
+        let shape = [&[2, architecture.input().channels()], extents.as_slice()].concat();
+        let images = waves(&shape);
+        let expected = match architecture.output() {
+            Output::Image => vec![2, 2],
+            Output::Pixels => [&[2, 2], extents.as_slice()].concat(),
+        };
         let logits = network.forward_mixed(&images, Kind::BFloat16).unwrap();
         assert_eq!(
             (logits.kind(), logits.size()),
-            (Kind::Float, vec![2, 2]),
+            (Kind::Float, expected),
             "{architecture}"
         );
         logits.square().sum(Kind::Float).backward();
@@ -198,5 +215,31 @@ fn every_family_trains_in_mixed_precision() {
                 assert_eq!(gradient.isfinite().all(), Tensor::from(true), "{architecture}: {name}");
             }
         }
+    }
+}
+
+#[test]
+fn whole_numbers_are_refused() {
+    let network = network(Architecture::SqueezeNet1_1);
+    let whole = images().to_kind(Kind::Uint8);
+    let half = InferenceConfig::default().with_kind(Kind::BFloat16);
+    for (result, kind) in [
+        (network.forward(&whole), "Uint8"),
+        (network.forward_t(&whole, true), "Uint8"),
+        (network.forward_mixed(&whole, Kind::BFloat16), "Uint8"),
+        (network.forward_mixed(&images(), Kind::Int64), "Int64"),
+        (
+            network
+                .optimize_for_inference(&InferenceConfig::default())
+                .unwrap()
+                .forward(&whole),
+            "Uint8",
+        ),
+        (network.optimize_for_inference(&half).unwrap().forward(&whole), "Uint8"),
+    ] {
+        assert!(
+            matches!(&result, Err(TchError::Kind(message)) if message.contains(&format!("found {kind}"))),
+            "{result:?}"
+        );
     }
 }

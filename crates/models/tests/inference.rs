@@ -1,7 +1,7 @@
 //! Networks rebuilt for inference: the same logits from the same stages, in fewer and smaller variables.
 
 use models::{
-    Architecture, BatchNorms, InferenceConfig, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
+    Architecture, BatchNorms, InferenceConfig, InputSpec, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
     packs_weights,
 };
 use tch::{Device, Kind, TchError, Tensor};
@@ -15,8 +15,13 @@ const BF16: f64 = 0.1;
 
 /// Batch norms as after some training: no scale one, no mean zero.
 fn network(architecture: Architecture) -> Network {
+    network_of(architecture, architecture.input())
+}
+
+fn network_of(architecture: Architecture, input: InputSpec) -> Network {
     let network = NetworkConfig::new(architecture)
         .with_classes(3)
+        .with_input(input)
         .build(Device::Cpu)
         .unwrap();
     let _no_grad = tch::no_grad_guard();
@@ -57,34 +62,40 @@ fn difference(one: &Tensor, other: &Tensor) -> f64 {
     largest(&(one - other)) / largest(one)
 }
 
-#[test]
-fn logits_stay_and_stages_keep_their_names() {
-    let _no_grad = tch::no_grad_guard();
-    for architecture in Architecture::ALL {
-        let original = network(architecture);
-        let input = image(architecture);
-        let logits = original.forward(&input).unwrap();
-        let folded = InferenceConfig::default();
-        let kept = InferenceConfig::default().with_batch_norms(BatchNorms::Keep);
-        for (config, tolerance) in [
-            (&folded, FOLDED),
-            (&kept, ROUNDING),
-            (&folded.clone().with_kind(Kind::BFloat16), BF16),
-        ] {
-            let fast = original.optimize_for_inference(config).unwrap();
-            let names = |network: &Network| network.stages().iter().map(|s| s.name().to_owned()).collect::<Vec<_>>();
-            assert_eq!(names(&fast), names(&original));
-            let found = fast.forward(&input).unwrap();
-            assert_eq!(found.kind(), Kind::Float);
-            let found = difference(&logits, &found);
-            assert!(found < tolerance, "{architecture} {config:?}: {found:e}");
-        }
-        assert_eq!(
-            logits,
-            original.forward(&input).unwrap(),
-            "{architecture}: the original has changed"
-        );
+/// Rebuilt in each way, one at a time: some networks are large.
+fn logits_stay_and_stages_keep_their_names(architecture: Architecture, original: &Network, packed: Network) {
+    let input = image(architecture);
+    let logits = original.forward(&input).unwrap();
+    let check = |fast: &Network, tolerance| {
+        let names = |network: &Network| network.stages().iter().map(|s| s.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(fast), names(original));
+        let found = fast.forward(&input).unwrap();
+        assert_eq!(found.kind(), Kind::Float);
+        let (config, found) = (fast.inference().unwrap(), difference(&logits, &found));
+        assert!(found < tolerance, "{architecture} {config:?}: {found:e}");
+    };
+    check(&packed, FOLDED);
+    drop(packed);
+    let config = InferenceConfig::default();
+    let normalises = |name: &String| name.ends_with(".running_var");
+    if original.variables().variables().keys().any(normalises) {
+        let kept = config.clone().with_batch_norms(BatchNorms::Keep);
+        check(&original.optimize_for_inference(&kept).unwrap(), ROUNDING);
     }
+    let half = |kind| {
+        original
+            .optimize_for_inference(&config.clone().with_kind(kind))
+            .unwrap()
+    };
+    check(&half(Kind::BFloat16), BF16);
+    if [Architecture::BasicUNet2d, Architecture::ConvNextTiny].contains(&architecture) {
+        check(&half(Kind::Half), BF16 / 8.0);
+    }
+    assert_eq!(
+        logits,
+        original.forward(&input).unwrap(),
+        "{architecture}: the original has changed"
+    );
 }
 
 #[test]
@@ -99,7 +110,12 @@ fn layouts_and_norms_go_together_in_every_way() {
         MemoryLayout::Contiguous,
     ] {
         for norms in [BatchNorms::Fold, BatchNorms::Keep] {
-            for (kind, tolerance) in [(Kind::Float, FOLDED), (Kind::Double, FOLDED), (Kind::BFloat16, BF16)] {
+            for (kind, tolerance) in [
+                (Kind::Float, FOLDED),
+                (Kind::Double, FOLDED),
+                (Kind::BFloat16, BF16),
+                (Kind::Half, BF16 / 8.0),
+            ] {
                 let config = InferenceConfig::default()
                     .with_layout(layout)
                     .with_batch_norms(norms)
@@ -129,83 +145,110 @@ fn this_processor_packs() {
     assert!(packs_weights(Kind::BFloat16) || !has_bf16(Device::Cpu));
 }
 
-#[test]
-fn packed_stages_give_what_plain_ones_do() {
+fn packed_stages_give_what_plain_ones_do(architecture: Architecture, original: &Network, packed: &Network) {
+    let input = image(architecture);
+    let description = packed.describe(&input.size()).unwrap();
+    if packs_weights(Kind::Float) {
+        let variables = packed.variables().variables();
+        for (stage, does) in packed.stages().iter().zip(description.stages()) {
+            // Volumes of one channel are left to plain convolutions; variables of 1 and 3 axes scale.
+            let packs = |shape: &[i64]| [2, 4].contains(&shape.len()) || shape.len() == 5 && shape[1] > 1;
+            let multiplies = variables
+                .iter()
+                .any(|(name, variable)| stage.owns(name) && packs(&variable.size()));
+            let found = does.packed_multiply_adds();
+            assert_eq!(found > 0, multiplies, "{architecture} {}", stage.name());
+            // Transposed convolutions are not packed.
+            if !architecture.name().starts_with("basic_unet") {
+                let expected = if multiplies { does.multiply_adds() } else { 0 };
+                assert_eq!(found, expected, "{architecture} {}", stage.name());
+            }
+        }
+    }
+
+    let mut found = vec![input.copy()];
+    let mut expected = input.copy();
+    // What a caller may hold on to: the outputs, which are the inputs of the stages behind.
+    let mut held = Vec::new();
+    let (mut carried, mut carried_as_expected) = (Vec::new(), Vec::new());
+    for (index, (stage, plain)) in packed.stages().iter().zip(original.stages()).enumerate() {
+        let input = &found[index];
+        let before = input.copy();
+        let output = stage.forward_carrying(input, &mut carried).unwrap();
+        assert_eq!(*input, before, "{architecture} {} writes over its input", stage.name());
+        expected = plain.forward_carrying(&expected, &mut carried_as_expected).unwrap();
+        assert_eq!(output.size(), expected.size());
+        if !folded_before(original, packed, index + 1) {
+            let difference = difference(&expected, &output);
+            assert!(difference < FOLDED, "{architecture} {}: {difference:e}", stage.name());
+        }
+        held.push(output.copy());
+        found.push(output);
+    }
+    for ((stage, output), held) in packed.stages().iter().zip(&found[1..]).zip(&held) {
+        assert_eq!(output, held, "{architecture} {} is written over later", stage.name());
+    }
+    // All at once, where what passes between stages may be written over.
+    let before = input.copy();
+    let whole = difference(&packed.forward(&input).unwrap(), held.last().unwrap());
+    assert!(whole < ROUNDING, "{architecture}: {whole:e}");
+    assert_eq!(input, before, "{architecture} writes over the images");
+}
+
+/// Every `of`-th network from the `part`-th on: the tests below share all of them out among threads.
+fn rebuilt_networks_give_what_the_originals_do(part: usize, of: usize) {
     let _no_grad = tch::no_grad_guard();
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::ALL.into_iter().skip(part).step_by(of) {
         let original = network(architecture);
         let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
-        let input = image(architecture);
-        let description = packed.describe(&input.size()).unwrap();
-        if packs_weights(Kind::Float) {
-            let variables = packed.variables().variables();
-            for (stage, does) in packed.stages().iter().zip(description.stages()) {
-                // Volumes of one channel are left to plain convolutions; variables of 1 and 3 axes scale.
-                let packs = |shape: &[i64]| [2, 4].contains(&shape.len()) || shape.len() == 5 && shape[1] > 1;
-                let multiplies = variables
-                    .iter()
-                    .any(|(name, variable)| stage.owns(name) && packs(&variable.size()));
-                let found = does.packed_multiply_adds();
-                assert_eq!(found > 0, multiplies, "{architecture} {}", stage.name());
-                // Transposed convolutions are not packed.
-                if !architecture.name().starts_with("basic_unet") {
-                    let expected = if multiplies { does.multiply_adds() } else { 0 };
-                    assert_eq!(found, expected, "{architecture} {}", stage.name());
-                }
-            }
-        }
-
-        let mut found = vec![input.copy()];
-        let mut expected = input.copy();
-        // What a caller may hold on to: the outputs, which are the inputs of the stages behind.
-        let mut held = Vec::new();
-        let (mut carried, mut carried_as_expected) = (Vec::new(), Vec::new());
-        for (index, (stage, plain)) in packed.stages().iter().zip(original.stages()).enumerate() {
-            let input = &found[index];
-            let before = input.copy();
-            let output = stage.forward_carrying(input, &mut carried).unwrap();
-            assert_eq!(*input, before, "{architecture} {} writes over its input", stage.name());
-            expected = plain.forward_carrying(&expected, &mut carried_as_expected).unwrap();
-            assert_eq!(output.size(), expected.size());
-            if !folded_before(&original, &packed, index + 1) {
-                let difference = difference(&expected, &output);
-                assert!(difference < FOLDED, "{architecture} {}: {difference:e}", stage.name());
-            }
-            held.push(output.copy());
-            found.push(output);
-        }
-        for ((stage, output), held) in packed.stages().iter().zip(&found[1..]).zip(&held) {
-            assert_eq!(output, held, "{architecture} {} is written over later", stage.name());
-        }
-        // All at once, where what passes between stages may be written over.
-        let before = input.copy();
-        let whole = difference(&packed.forward(&input).unwrap(), held.last().unwrap());
-        assert!(whole < ROUNDING, "{architecture}: {whole:e}");
-        assert_eq!(input, before, "{architecture} writes over the images");
+        packed_stages_give_what_plain_ones_do(architecture, &original, &packed);
+        logits_stay_and_stages_keep_their_names(architecture, &original, packed);
     }
+}
+
+#[test]
+fn the_first_of_four_rebuilt_networks_gives_what_the_original_does() {
+    rebuilt_networks_give_what_the_originals_do(0, 4);
+}
+
+#[test]
+fn the_second_of_four_rebuilt_networks_gives_what_the_original_does() {
+    rebuilt_networks_give_what_the_originals_do(1, 4);
+}
+
+#[test]
+fn the_third_of_four_rebuilt_networks_gives_what_the_original_does() {
+    rebuilt_networks_give_what_the_originals_do(2, 4);
+}
+
+#[test]
+fn the_fourth_of_four_rebuilt_networks_gives_what_the_original_does() {
+    rebuilt_networks_give_what_the_originals_do(3, 4);
 }
 
 /// Weights are packed for one size; any other, smaller or larger, one image or several, must do as well.
 #[test]
 fn sizes_may_change_from_pass_to_pass() {
     let _no_grad = tch::no_grad_guard();
-    for (architecture, least) in [
-        (Architecture::ResNet18, 1),
-        (Architecture::ResNet50, 1),
-        (Architecture::MobileNetV2, 1),
-        (Architecture::EfficientNetB0, 1),
-        (Architecture::RegNetY400Mf, 1),
-        (Architecture::ResNet10_3d, 1),
-        (Architecture::KerasMobileNetV2, 32),
-        (Architecture::KerasNasNetMobile, 32),
+    for (architecture, channels, least) in [
+        (Architecture::ResNet18, 3, 1),
+        (Architecture::ResNet18, 1, 1),
+        (Architecture::ResNet50, 3, 1),
+        (Architecture::MobileNetV2, 3, 1),
+        (Architecture::MobileNetV2, 1, 1),
+        (Architecture::EfficientNetB0, 3, 1),
+        (Architecture::RegNetY400Mf, 3, 1),
+        (Architecture::ResNet10_3d, 1, 1),
+        (Architecture::KerasMobileNetV2, 3, 32),
+        (Architecture::KerasNasNetMobile, 3, 32),
     ] {
-        let original = network(architecture);
+        let original = network_of(architecture, InputSpec::symmetric(channels));
         for kind in [Kind::Float, Kind::BFloat16] {
             let config = InferenceConfig::default().with_kind(kind);
             let packed = original.optimize_for_inference(&config).unwrap();
             let tolerance = if kind == Kind::Float { FOLDED } else { BF16 };
             for (batch, extent) in [(1, least), (3, 47), (1, least), (2, 33), (3, 47)] {
-                let mut shape = vec![batch, architecture.input().channels(), extent];
+                let mut shape = vec![batch, original.input().channels(), extent];
                 shape.resize(2 + architecture.axes(), extent + 2);
                 let count: i64 = shape.iter().product();
                 let images = Tensor::arange(count, (Kind::Float, Device::Cpu))
@@ -215,10 +258,10 @@ fn sizes_may_change_from_pass_to_pass() {
                 let found = difference(&expected, &packed.forward(&images).unwrap());
                 assert!(found < tolerance, "{architecture} {kind:?} {shape:?}: {found:e}");
             }
-            let none = Tensor::zeros([0, architecture.input().channels(), 33, 33], (Kind::Float, Device::Cpu));
-            if architecture.axes() == 2 {
-                assert_eq!(packed.forward(&none).unwrap().size(), [0, 3], "{architecture}");
-            }
+            let mut shape = vec![0, original.input().channels()];
+            shape.resize(2 + architecture.axes(), 33);
+            let none = Tensor::zeros(shape.as_slice(), (Kind::Float, Device::Cpu));
+            assert_eq!(packed.forward(&none).unwrap().size(), [0, 3], "{architecture}");
         }
     }
 }
@@ -243,6 +286,30 @@ fn gradients_go_through_packed_networks() {
         let logits = packed.forward(&images).unwrap();
         assert!(!logits.requires_grad());
         assert!(difference(&original.forward(&images).unwrap(), &logits) < FOLDED);
+    }
+}
+
+#[test]
+fn weights_of_packed_networks_may_ask_for_gradients() {
+    let original = network(Architecture::MobileNetV3Small);
+    let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
+    let images = image(Architecture::MobileNetV3Small);
+    // Packed first.
+    let _logits = tch::no_grad(|| packed.forward(&images)).unwrap();
+    for name in [
+        "features.0.0.weight",
+        "features.0.0.bias",
+        "classifier.0.weight",
+        "classifier.0.bias",
+    ] {
+        let variable = packed.variables().variables()[name].set_requires_grad(true);
+        packed.forward(&images).unwrap().square().sum(Kind::Float).backward();
+        let gradient = variable.grad();
+        assert!(
+            gradient.defined() && gradient.abs().max().double_value(&[]) > 0.0,
+            "{name}"
+        );
+        let _frozen = variable.set_requires_grad(false);
     }
 }
 
@@ -276,6 +343,14 @@ fn packed_weights_follow_the_variables() {
         let found = output(&packed);
         assert!(difference(&before, &found) > 0.1, "{name}");
         assert!(difference(&output(&plain), &found) < FOLDED, "{name}");
+        // Others in their place.
+        for network in [&packed, &plain] {
+            let mut variable = network.variables().variables()[variable].shallow_clone();
+            variable.set_data(&(&variable * 0.5));
+        }
+        let after = output(&packed);
+        assert!(difference(&found, &after) > 0.1, "{name}");
+        assert!(difference(&output(&plain), &after) < FOLDED, "{name}");
     }
 }
 

@@ -122,8 +122,8 @@ impl Layer for BatchNorm {
             return Ok(x.shallow_clone());
         };
         let size = x.size();
-        if pass.train() && x.numel() as i64 == bias.size()[0] {
-            // The variance of one number would go into the running statistics as NaN.
+        if pass.train() && x.numel() as i64 <= bias.size()[0] {
+            // The variance of one number, or of none, would go into the running statistics as NaN.
             return Err(TchError::Shape(format!(
                 "batch normalisation in training needs more than one value a channel, found {size:?}"
             )));
@@ -167,16 +167,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_value_a_channel_is_refused_in_training_only() {
-        let store = nn::VarStore::new(Device::Cpu);
-        let norm = BatchNorm::new(&Scope::fresh(&store), 3, BatchNormConfig::default()).unwrap();
-        let x = Tensor::ones([1, 3, 1, 1], (Kind::Float, Device::Cpu));
-        assert!(norm.forward(&x, Pass::new(false)).is_ok());
-        let message = norm.forward(&x, Pass::new(true)).unwrap_err().to_string();
-        assert!(message.contains("[1, 3, 1, 1]"), "{message}");
-        assert_eq!(
-            store.variables()["running_var"],
-            Tensor::ones([3], (Kind::Float, Device::Cpu))
-        );
+    fn one_value_a_channel_or_none_is_refused_in_training_only() {
+        for running_variance in [RunningVariance::Unbiased, RunningVariance::Biased] {
+            let store = nn::VarStore::new(Device::Cpu);
+            let config = BatchNormConfig::default().with_running_variance(running_variance);
+            let norm = BatchNorm::new(&Scope::fresh(&store), 3, config).unwrap();
+            for shape in [[1, 3, 1, 1], [0, 3, 1, 1]] {
+                let x = Tensor::ones(shape, (Kind::Float, Device::Cpu));
+                assert!(norm.forward(&x, Pass::new(false)).is_ok());
+                let message = norm.forward(&x, Pass::new(true)).unwrap_err().to_string();
+                assert!(message.contains(&format!("{shape:?}")), "{message}");
+                assert_eq!(
+                    store.variables()["running_var"],
+                    Tensor::ones([3], (Kind::Float, Device::Cpu))
+                );
+            }
+        }
     }
 }

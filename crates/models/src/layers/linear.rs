@@ -1,6 +1,6 @@
 use tch::{Device, TchError, Tensor};
 
-use super::{Activation, Init, Layer, Packed, Pass, in_kind_of, without_graph};
+use super::{Activation, Init, Layer, Packed, Pass, asks_for_gradient, in_kind_of, without_graph};
 use crate::scope::Scope;
 
 /// Settings of a [`Linear`] layer.
@@ -63,6 +63,7 @@ impl Linear {
             && fits
             && x.device() == Device::Cpu
             && x.f_kind()? == self.weight.f_kind()?
+            && !asks_for_gradient(&self.weight, self.bias.as_ref())?
             && let Some(x) = without_graph(x)?
         {
             let rows = x.numel() as i64 / each;

@@ -34,7 +34,7 @@ pub(crate) use layer::{Layer, Pass, Work};
 pub(crate) use layer_norm::{LayerNorm, LayerNorm2d};
 pub(crate) use linear::{Linear, LinearConfig};
 pub(crate) use mixed_precision::in_kind_of;
-pub(crate) use packed::{Packed, without_graph};
+pub(crate) use packed::{Packed, asks_for_gradient, without_graph};
 pub(crate) use pool::{AdaptiveAveragePool, AveragePool, GlobalAveragePool, MaxPool};
 pub(crate) use residual::{Residual, Shortcut};
 pub(crate) use sequence::Sequence;

@@ -16,7 +16,8 @@ pub(crate) struct Packed {
 #[derive(Debug)]
 struct PackedFor {
     size: Vec<i64>,
-    /// How often the plain weight had been written to.
+    /// Where the plain weight's numbers lay, and how often they had been written to.
+    place: usize,
     version: i64,
     weight: Tensor,
 }
@@ -35,7 +36,8 @@ impl Packed {
         self.onednn
     }
 
-    /// `plain` for inputs of this size, by `pack` if it was another one the last time or the numbers have changed since.
+    /// `plain` for inputs of this size, and padding if any, by `pack` if it was another one the last time or the numbers
+    /// have changed since: written over, or others put in their place. Writes through [`Tensor::data`] are not seen.
     /// Where sizes alternate, each change costs about what a weight that is not packed costs at each pass.
     pub(crate) fn weight(
         &self,
@@ -44,10 +46,10 @@ impl Packed {
         pack: impl FnOnce(&OneDnn) -> Result<Tensor, TchError>,
     ) -> Result<Tensor, TchError> {
         let mut kept = self.weight.borrow_mut();
-        let version = plain.f_internal_version()?;
+        let (place, version) = (plain.data_ptr() as usize, plain.f_internal_version()?);
         if let Some(packed) = &*kept
             && packed.size == size
-            && packed.version == version
+            && (packed.place, packed.version) == (place, version)
         {
             return Ok(packed.weight.shallow_clone());
         }
@@ -56,6 +58,7 @@ impl Packed {
         let weight = pack(self.onednn)?;
         *kept = Some(Box::new(PackedFor {
             size: size.to_vec(),
+            place,
             version,
             weight: weight.shallow_clone(),
         }));
@@ -71,4 +74,9 @@ pub(crate) fn without_graph(x: &Tensor) -> Result<Option<Tensor>, TchError> {
     // Where gradients are switched off, what comes from a tensor that asks for them does not.
     let alias = x.f_alias()?;
     Ok((!alias.requires_grad()).then_some(alias))
+}
+
+/// Whether what is computed from these now gets a graph.
+pub(crate) fn asks_for_gradient(weight: &Tensor, bias: Option<&Tensor>) -> Result<bool, TchError> {
+    Ok(without_graph(weight)?.is_none() || bias.map(without_graph).transpose()?.is_some_and(|bias| bias.is_none()))
 }

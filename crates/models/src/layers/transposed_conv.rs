@@ -1,6 +1,6 @@
 use tch::{TchError, Tensor};
 
-use super::{Init, Layer, Pass};
+use super::{Init, Layer, Pass, in_kind_of};
 use crate::scope::Scope;
 
 /// A transposed convolution that doubles the extents of `D` axes, kernel 2 at stride 2, with variables `weight`
@@ -24,7 +24,8 @@ impl<const D: usize> TransposedConv<D> {
 
 impl<const D: usize> Layer for TransposedConv<D> {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        let y = x.f_convolution(&self.weight, Some(&self.bias), [2; D], [0; D], [1; D], true, [0; D], 1)?;
+        let (weight, bias) = (in_kind_of(x, &self.weight)?, in_kind_of(x, &self.bias)?);
+        let y = x.f_convolution(&weight, Some(&bias), [2; D], [0; D], [1; D], true, [0; D], 1)?;
         // Kernel and stride are the same: one place of the input for each of the output.
         pass.count(&y, self.weight.size()[0]);
         Ok(y)

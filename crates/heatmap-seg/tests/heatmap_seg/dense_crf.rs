@@ -1,30 +1,18 @@
 //! `goldens/dense_crf.json` holds the mean field over all pairs of pixels, and that of pydensecrf.
 
 use heatmap_seg::{DenseCrf, SegError};
-use ndarray::{Array4, ArrayD, array};
+use ndarray::{Array4, array};
 use serde::Deserialize;
 
-use crate::golden::{cases, off, quotients};
+use crate::golden::{Scan, cases, off};
 
 #[derive(Deserialize)]
 struct Golden {
-    name: String,
-    shape: Vec<usize>,
-    heatmap: Vec<u16>,
-    image: Vec<u8>,
+    #[serde(flatten)]
+    scan: Scan,
     gaussian: Vec<f64>,
     bilateral: Vec<f64>,
     pydensecrf_bilateral: Vec<f64>,
-}
-
-impl Golden {
-    fn heatmap(&self) -> ArrayD<f32> {
-        quotients(&self.heatmap, 65535.0, &self.shape)
-    }
-
-    fn image(&self) -> ArrayD<f32> {
-        quotients(&self.image, 255.0, &self.shape)
-    }
 }
 
 fn goldens() -> Vec<Golden> {
@@ -41,10 +29,10 @@ fn the_gaussian_kernel_is_that_of_all_pairs() {
         .with_bilateral(8.0, 0.1, 0.0);
     for golden in goldens() {
         let found = crf
-            .probabilities(golden.heatmap().view(), golden.image().view())
+            .probabilities(golden.scan.heatmap().view(), golden.scan.image().view())
             .unwrap();
         let (_, most) = off(&found, &golden.gaussian);
-        assert!(most < 1e-5, "{}: {most}", golden.name);
+        assert!(most < 1e-5, "{}: {most}", golden.scan.name);
     }
 }
 
@@ -55,13 +43,13 @@ fn the_bilateral_kernel_is_that_of_pydensecrf() {
         .with_gaussian(2.0, 0.0)
         .with_bilateral(8.0, 0.1, 4.0);
     for golden in goldens() {
-        let (heatmap, image) = (golden.heatmap(), golden.image());
+        let (heatmap, image) = (golden.scan.heatmap(), golden.scan.image());
         let found = crf.probabilities(heatmap.view(), image.view()).unwrap();
         let (_, most) = off(&found, &golden.pydensecrf_bilateral);
-        assert!(most < 1e-4, "{}: {most}", golden.name);
+        assert!(most < 1e-4, "{}: {most}", golden.scan.name);
         // The lattice's own error: pydensecrf's is the same.
         let (mean, _) = off(&found, &golden.bilateral);
-        assert!(mean < 0.02, "{}: {mean}", golden.name);
+        assert!(mean < 0.02, "{}: {mean}", golden.scan.name);
         let mask = crf.apply(heatmap.view(), image.view()).unwrap();
         assert_eq!(mask, found.mapv(|probability| probability > 0.5));
     }
@@ -70,7 +58,7 @@ fn the_bilateral_kernel_is_that_of_pydensecrf() {
 #[test]
 fn without_iterations_or_kernels_it_is_the_heatmap() {
     let golden = &goldens()[0];
-    let (heatmap, image) = (golden.heatmap(), golden.image());
+    let (heatmap, image) = (golden.scan.heatmap(), golden.scan.image());
     let clipped: Vec<f64> = heatmap.iter().map(|value| f64::from(value.clamp(0.01, 0.99))).collect();
     for crf in [
         DenseCrf::default().with_iterations(0),

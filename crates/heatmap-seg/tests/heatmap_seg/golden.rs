@@ -20,6 +20,25 @@ pub(crate) fn quotients<K: Copy + Into<f32>>(numbers: &[K], divisor: f32, shape:
     ArrayD::from_shape_vec(shape, values.collect()).unwrap()
 }
 
+/// A heatmap and the grey image that it is refined against.
+#[derive(Deserialize)]
+pub(crate) struct Scan {
+    pub(crate) name: String,
+    shape: Vec<usize>,
+    heatmap: Vec<u16>,
+    image: Vec<u8>,
+}
+
+impl Scan {
+    pub(crate) fn heatmap(&self) -> ArrayD<f32> {
+        quotients(&self.heatmap, 65535.0, &self.shape)
+    }
+
+    pub(crate) fn image(&self) -> ArrayD<f32> {
+        quotients(&self.image, 255.0, &self.shape)
+    }
+}
+
 /// The mean and the greatest difference.
 pub(crate) fn off<D: Dimension>(found: &Array<f32, D>, expected: &[f64]) -> (f64, f64) {
     assert_eq!(found.len(), expected.len());

@@ -7,27 +7,15 @@ use heatmap_seg::{Connectivity, GuidedFilter, RandomWalker, Seeds, SegError, Thr
 use ndarray::{ArrayD, Dimension as _, array};
 use serde::Deserialize;
 
-use crate::golden::{cases, off, quotients};
+use crate::golden::{Scan, cases, off};
 
 #[derive(Deserialize)]
 struct Golden {
-    name: String,
-    shape: Vec<usize>,
-    heatmap: Vec<u16>,
-    image: Vec<u8>,
+    #[serde(flatten)]
+    scan: Scan,
     guided: [Vec<f64>; 2],
     walker: Option<[Vec<f64>; 2]>,
     watershed: [String; 2],
-}
-
-impl Golden {
-    fn heatmap(&self) -> ArrayD<f32> {
-        quotients(&self.heatmap, 65535.0, &self.shape)
-    }
-
-    fn image(&self) -> ArrayD<f32> {
-        quotients(&self.image, 255.0, &self.shape)
-    }
 }
 
 fn goldens() -> Vec<Golden> {
@@ -44,13 +32,13 @@ fn assert_close(found: &ArrayD<f32>, expected: &[f64], tolerance: f64, name: &st
 #[test]
 fn guided_filter_is_that_of_the_paper() {
     for golden in goldens() {
-        let (heatmap, image) = (golden.heatmap(), golden.image());
+        let (heatmap, image) = (golden.scan.heatmap(), golden.scan.image());
         for ((radius, epsilon), expected) in [(2, 1e-2), (4, 1e-4)].into_iter().zip(&golden.guided) {
             let filter = GuidedFilter::default().with_radius(radius).with_epsilon(epsilon);
             let guided = filter.apply(heatmap.view(), image.view()).unwrap();
-            assert_close(&guided, expected, 2e-7, &golden.name);
+            assert_close(&guided, expected, 2e-7, &golden.scan.name);
             let turned = filter.apply(heatmap.t(), image.t()).unwrap();
-            assert_close(&turned.t().to_owned(), expected, 2e-7, &golden.name);
+            assert_close(&turned.t().to_owned(), expected, 2e-7, &golden.scan.name);
         }
     }
 }
@@ -59,18 +47,18 @@ fn guided_filter_is_that_of_the_paper() {
 fn random_walker_is_that_of_scikit_image() {
     let mut compared = 0;
     for golden in goldens() {
-        let (heatmap, image) = (golden.heatmap(), golden.image());
+        let (heatmap, image) = (golden.scan.heatmap(), golden.scan.image());
         let Some(expected) = &golden.walker else { continue };
         for (beta, expected) in [20.0, 130.0].into_iter().zip(expected) {
             let walker = RandomWalker::default().with_beta(beta);
             let exact = walker.clone().with_tolerance(1e-9);
             let probabilities = exact.probabilities(heatmap.view(), image.view()).unwrap();
-            assert_close(&probabilities, expected, 1e-6, &golden.name);
+            assert_close(&probabilities, expected, 1e-6, &golden.scan.name);
             let turned = exact.probabilities(heatmap.t(), image.t()).unwrap();
-            assert_close(&turned.t().to_owned(), expected, 1e-6, &golden.name);
+            assert_close(&turned.t().to_owned(), expected, 1e-6, &golden.scan.name);
             // The default stops earlier; no pixel's probability is off by more than a hundredth.
             let probabilities = walker.probabilities(heatmap.view(), image.view()).unwrap();
-            assert_close(&probabilities, expected, 1e-2, &golden.name);
+            assert_close(&probabilities, expected, 1e-2, &golden.scan.name);
             let mask = walker.apply(heatmap.view(), image.view()).unwrap();
             assert_eq!(mask, probabilities.mapv(|probability| probability > 0.5));
             compared += 1;
@@ -82,7 +70,7 @@ fn random_walker_is_that_of_scikit_image() {
 #[test]
 fn watershed_is_that_of_scikit_image() {
     for golden in goldens() {
-        let (heatmap, image) = (golden.heatmap(), golden.image());
+        let (heatmap, image) = (golden.scan.heatmap(), golden.scan.image());
         for (connectivity, bits) in [Connectivity::Faces, Connectivity::Corners]
             .into_iter()
             .zip(&golden.watershed)
@@ -90,7 +78,7 @@ fn watershed_is_that_of_scikit_image() {
             let watershed = Watershed::default().with_connectivity(connectivity);
             let mask = watershed.apply(heatmap.view(), image.view()).unwrap();
             let found: String = mask.iter().map(|&on| if on { '1' } else { '0' }).collect();
-            assert_eq!(&found, bits, "{} {connectivity:?}", golden.name);
+            assert_eq!(&found, bits, "{} {connectivity:?}", golden.scan.name);
         }
     }
 }

@@ -3,14 +3,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use gradcam_core::{CamError, Stage, Stages, Target, Values, last_spatial};
 use tch::{Kind, TchError, Tensor, nn};
 
+use crate::left_alone::gradients_are_tracked;
 use crate::small_net::{SmallNet, largest_difference, normal};
 
 /// Whether a graph is being built, seen as a user sees it.
-fn gradients_are_tracked() -> bool {
-    let x = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
-    (x * 2.0).requires_grad()
-}
-
 fn no_gradient(net: &SmallNet) -> bool {
     net.variables
         .trainable_variables()

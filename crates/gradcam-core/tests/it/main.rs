@@ -1,7 +1,11 @@
 //! Tests through the public interface, a module per topic.
 
 #[cfg(feature = "torch")]
+mod ablation_cam;
+#[cfg(feature = "torch")]
 mod activation_methods;
+#[cfg(feature = "torch")]
+mod cam;
 #[cfg(feature = "torch")]
 mod capture;
 #[cfg(feature = "torch")]
@@ -20,26 +24,42 @@ mod grad_cam;
 #[cfg(feature = "torch")]
 mod gradient_methods;
 #[cfg(feature = "torch")]
+mod group_cam;
+#[cfg(feature = "torch")]
 mod guided_backpropagation;
 #[cfg(feature = "torch")]
 mod heatmap;
+#[cfg(feature = "torch")]
+mod is_cam;
 mod kernel;
 #[cfg(feature = "torch")]
 mod left_alone;
 #[cfg(feature = "torch")]
+mod occlusion_sensitivity;
+#[cfg(feature = "torch")]
 mod odd_input;
 mod overlay;
 #[cfg(feature = "torch")]
-mod perturbation;
+mod perturbation_methods;
 #[cfg(feature = "torch")]
 mod polarity;
+#[cfg(feature = "torch")]
+mod probe;
 mod random_cam;
+#[cfg(feature = "torch")]
+mod recipro_cam;
+#[cfg(feature = "torch")]
+mod rise;
+#[cfg(feature = "torch")]
+mod score_cam;
 #[cfg(feature = "torch")]
 mod shapley_cam;
 #[cfg(feature = "torch")]
 mod small_net;
 #[cfg(feature = "torch")]
 mod smooth_grad_cam_plus_plus;
+#[cfg(feature = "torch")]
+mod ss_cam;
 #[cfg(feature = "torch")]
 mod target;
 #[cfg(feature = "torch")]

@@ -20,12 +20,9 @@ const LAST: &str = LAYERS[1];
 
 fn stages(network: &Network) -> Stages<'_> {
     let stages = network.stages().iter();
-    Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )
-    .expect("the names of a network's stages differ")
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    let stages = Stages::new(stages.collect()).expect("the names of a network's stages differ");
+    stages.with_fused(|range, x, carried| network.forward_stages(range, x, carried))
 }
 
 fn targets(offset: i64) -> Vec<Target> {
@@ -44,6 +41,7 @@ fn every_map(capture: &Capture, layers: &[&str], offset: i64) -> Result<(), CamE
 }
 
 fn cam_methods(criterion: &mut Criterion) {
+    models::keep_freed_memory();
     let network = NetworkConfig::new(Architecture::ResNet18)
         .build(Device::Cpu)
         .expect("ResNet-18");

@@ -17,6 +17,7 @@ const NETWORKS: [Architecture; 3] = [
 const BATCH: i64 = 8;
 
 fn forward(criterion: &mut Criterion) {
+    models::keep_freed_memory();
     let mut group = criterion.benchmark_group("models_forward");
     group.sample_size(10);
     group.throughput(Throughput::Elements(BATCH as u64));

@@ -24,11 +24,8 @@ const ABLATED: f64 = 1e-5;
 
 fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
-    Ok(Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?)
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    Ok(Stages::new(stages.collect())?.with_fused(|range, x, carried| network.forward_stages(range, x, carried)))
 }
 
 fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {

@@ -13,13 +13,16 @@ const CLASSES: i64 = 6;
 /// libtorch's generator is one for all tests of this program; a test that draws from it holds this.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-fn stages(network: &Network) -> Result<Stages<'_>> {
+/// One stage at a time.
+fn row(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
-    Ok(Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?)
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    Ok(Stages::new(stages.collect())?)
+}
+
+/// Several at once where nobody looks between them.
+fn stages(network: &Network) -> Result<Stages<'_>> {
+    Ok(row(network)?.with_fused(|range, x, carried| network.forward_stages(range, x, carried)))
 }
 
 fn heatmaps(network: &Network, images: &Tensor, class: i64) -> Result<Array3<f32>> {
@@ -93,7 +96,7 @@ fn captures_of_packed_networks_hold_what_the_stages_gave() -> Result<()> {
             .filter(|stage| stage.shape().len() == 4)
             .map(|stage| stage.name())
             .collect();
-        let (packed, plain) = (stages(&packed)?, stages(&plain)?);
+        let (packed, plain) = (stages(&packed)?, row(&plain)?);
         let (mut worst, classes) = ([0f64; 2], [Target::Class(0), Target::Class(1)]);
         for (index, block) in blocks.iter().enumerate().step_by(4) {
             // From this block on with a graph, up to it without.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -11,8 +11,11 @@ pub(crate) type Cases = BTreeMap<String, Box<dyn Fn() -> Result<()>>>;
 /// A question that is answered with 1 for yes, and its answer.
 pub(crate) type Fact = (&'static str, bool);
 
-/// Reads the name of a case, runs it once, answers with the seconds it took, and so on to the end of the input. The name
-/// of one of the facts is answered with 1 or 0.
+/// How long a case is run before the clock is looked at, and then again. As in `interleave.py`, which says why.
+const WARM: Duration = Duration::from_millis(20);
+
+/// Reads the name of a case, runs it until it is warm, answers with the seconds it takes from then on, and so on to the
+/// end of the input. The name of one of the facts is answered with 1 or 0.
 ///
 /// Does nothing unless started with `--answer`: `cargo bench` and `cargo test` start every benchmark, and there is
 /// nobody to answer then.
@@ -31,13 +34,28 @@ pub(crate) fn answer(cases: impl FnOnce() -> Result<Cases>, facts: &[Fact]) -> R
             Some(&(_, yes)) => f64::from(u8::from(yes)),
             None => {
                 let case = cases.get(name).with_context(|| format!("there is no case {name}"))?;
-                let start = Instant::now();
-                case()?;
-                start.elapsed().as_secs_f64()
+                for_a_while(case)?;
+                let mut times = for_a_while(case)?;
+                times.sort_unstable();
+                times[times.len() / 2].as_secs_f64()
             }
         };
         writeln!(out, "{answer}")?;
         out.flush()?;
     }
     Ok(())
+}
+
+/// The times of as many runs as begin within [`WARM`], at least one.
+fn for_a_while(case: impl Fn() -> Result<()>) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    let mut start = begin;
+    while times.is_empty() || start - begin < WARM {
+        case()?;
+        let end = Instant::now();
+        times.push(end - start);
+        start = end;
+    }
+    Ok(times)
 }

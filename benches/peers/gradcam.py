@@ -19,7 +19,7 @@ from pytorch_grad_cam import AblationCAM, GradCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torchcam.methods import GradCAM as TorchCam
 
-from interleave import HEADER, Table, median_ms
+from interleave import HEADER, Table, median_ms, turn_ms
 
 NAMES = {name: f"{name} {version(name)}" for name in ("grad-cam", "torchcam", "captum")}
 
@@ -43,12 +43,11 @@ for shape in [(32, 2048, 7, 7), (32, 512, 14, 14), (8, 256, 56, 56)]:
     table.add(f"kernel {name}", f"kernel/{name}", f"{NAMES['grad-cam']}, numpy", numpy_path, 0.2, rounds=9)
 
     def reading(peer):
-        # As cold as the kernel is: numpy has filled the caches with arrays of its own.
         times = []
         for _ in range(9):
-            numpy_path()
+            turn_ms(numpy_path)
             times.append(1e3 * table.ours(f"read/{name}"))
-        return f"Reading both arrays once, at the same turns, takes {statistics.median(times) / peer:.2f} of numpy's time."
+        return f"Reading both arrays once, in turns with numpy, takes {statistics.median(times) / peer:.2f} of its time."
 
     table.explain(reading)
 
@@ -116,7 +115,7 @@ with AblationCAM(network, [network.layer4]) as cam:
         (f"{case}, after the capture", "ablation_cam/as_built_after_capture", 1 / 500),
         (f"{case}, {REBUILT}, after the capture", "ablation_cam/rebuilt_after_capture", 1 / 500),
     ]
-    table.compare(cases, NAMES["grad-cam"], lambda: cam(image, [ClassifierOutputTarget(3)]), rounds=3, warm_up=1)
+    table.compare(cases, NAMES["grad-cam"], lambda: cam(image, [ClassifierOutputTarget(3)]), rounds=3)
 table.explain(
     lambda peer: f"One forward pass in PyTorch, which all but the rows after the capture begin with, takes {once / peer:.2g} "
     "of the peer's time."
@@ -131,7 +130,7 @@ with ScoreCAM(network, [network.layer4]) as cam:
     ]
     if table.ours("has_bf16") > 0:
         cases.append((f"{case}, {REBUILT} in bf16", "score_cam/rebuilt_bf16", 1 / 5))
-    table.compare(cases, NAMES["grad-cam"], lambda: cam(image, [ClassifierOutputTarget(3)]), rounds=3, warm_up=1)
+    table.compare(cases, NAMES["grad-cam"], lambda: cam(image, [ClassifierOutputTarget(3)]), rounds=3)
 table.explain(
     lambda peer: f"512 masked forward passes, which define the method, take PyTorch's network as built {all_masks / peer:.2f} "
     "of the peer's time."

@@ -32,6 +32,7 @@ fn main() -> Result<()> {
 }
 
 fn cases() -> Result<Cases> {
+    models::keep_freed_memory();
     tch::manual_seed(0);
     let mut cases = Cases::new();
     kernels(&mut cases);
@@ -225,11 +226,8 @@ fn network(architecture: Architecture) -> Result<Network> {
 
 fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
-    Ok(Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?)
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    Ok(Stages::new(stages.collect())?.with_fused(|range, x, carried| network.forward_stages(range, x, carried)))
 }
 
 /// Of the same shape, with the channels of a place side by side in memory, which is what oneDNN's convolutions like.

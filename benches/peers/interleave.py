@@ -1,7 +1,9 @@
 """Times this workspace beside its peers: turn by turn in one run, so that both see the same machine.
 
 The workspace's side is a benchmark program that is told on its standard input which case to run and answers with the
-seconds it took. While one side works the other waits.
+seconds it took. While one side works the other waits. At its turn each side runs the case once or for 20 milliseconds
+without a look at the clock, until its threads are awake and its caches and memory are as a program's that does this all
+the time; then for as long again, and the median counts.
 """
 
 import json
@@ -50,31 +52,26 @@ class Table:
         self.absent = []
         self.latest = []
 
-    def add(self, case, ours, peer, run_peer, bar, rounds=15, warm_up=2):
+    def add(self, case, ours, peer, run_peer, bar, rounds=15):
         """Our `ours` against `run_peer`: a function, the name of another case of ours, or a limit in milliseconds.
 
         `bar` is the most that ours may take of the peer's time; it holds by the medians.
         """
-        self.compare([(case, ours, bar)], peer, run_peer, rounds, warm_up)
+        self.compare([(case, ours, bar)], peer, run_peer, rounds)
 
-    def compare(self, cases, peer, run_peer, rounds=15, warm_up=2):
+    def compare(self, cases, peer, run_peer, rounds=15):
         """Several of ours, each a case with the name of ours and its bar, against one peer that is run once a turn."""
         theirs = []
         mine = [[] for _ in cases]
-        for turn in range(-warm_up, rounds):
+        for _ in range(rounds):
             if callable(run_peer):
-                start = time.perf_counter()
-                run_peer()
-                seconds = time.perf_counter() - start
+                theirs.append(turn_ms(run_peer))
             elif isinstance(run_peer, float):
-                seconds = run_peer / 1e3
+                theirs.append(run_peer)
             else:
-                seconds = self.ours(run_peer)
-            answers = [self.ours(ours) for _, ours, _ in cases]
-            if turn >= 0:
-                theirs.append(1e3 * seconds)
-                for times, answer in zip(mine, answers):
-                    times.append(1e3 * answer)
+                theirs.append(1e3 * self.ours(run_peer))
+            for times, (_, ours, _) in zip(mine, cases):
+                times.append(1e3 * self.ours(ours))
         self.latest = [row(case, bar, peer, times, theirs) for (case, _, bar), times in zip(cases, mine)]
         self.rows += self.latest
         for latest in self.latest:
@@ -121,14 +118,31 @@ def row(case, bar, peer, mine, theirs):
     }
 
 
+# As in answer.rs.
+WARM = 0.02
+
+
+def turn_ms(run):
+    """What a function takes once it is warm."""
+    for_a_while(run)
+    return 1e3 * statistics.median(for_a_while(run))
+
+
+def for_a_while(run):
+    """The seconds of as many runs as begin within `WARM`, at least one."""
+    times = []
+    begin = start = time.perf_counter()
+    while start - begin < WARM:
+        run()
+        end = time.perf_counter()
+        times.append(end - start)
+        start = end
+    return times
+
+
 def median_ms(run, rounds=5):
     """What a function takes, for the reasons."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return statistics.median(turn_ms(run) for _ in range(rounds))
 
 
 def spread(values):

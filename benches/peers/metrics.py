@@ -79,7 +79,7 @@ for ours, name, side, bar in (
     ("transform", "distance transform", 512, 10),
 ):
     table.add(f"{name}, {side}x{side}x{side}", f"{ours}-{side}", f"ours, {side // 2}x{side // 2}x{side // 2}",
-              f"{ours}-{side // 2}", bar, rounds=5, warm_up=1)
+              f"{ours}-{side // 2}", bar, rounds=5)
 
 case = "HD95, 512x512"
 table.add(case, "flat", NAMES["MedPy"], lambda: medpy.hd95(*flat), 1 / 10, rounds=25)

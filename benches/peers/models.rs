@@ -21,6 +21,7 @@ fn main() -> Result<()> {
 }
 
 fn cases() -> Result<Cases> {
+    models::keep_freed_memory();
     let mut cases = Cases::new();
     for architecture in [Architecture::ResNet18, Architecture::ResNet50] {
         add(&mut cases, architecture)?;

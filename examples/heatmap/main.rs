@@ -114,6 +114,7 @@ impl FromStr for Classes {
 }
 
 fn main() -> ExitCode {
+    models::keep_freed_memory();
     match run(&Options::parse()) {
         Ok(lines) => {
             for line in lines {
@@ -220,11 +221,8 @@ fn run(options: &Options) -> Result<Vec<String>> {
 /// A network as the heatmap crate sees it.
 fn stages(network: &Network) -> Result<Stages<'_>> {
     let stages = network.stages().iter();
-    Ok(Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?)
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    Ok(Stages::new(stages.collect())?.with_fused(|range, x, carried| network.forward_stages(range, x, carried)))
 }
 
 fn list_layers(network: &Network, side: i64) -> Result<Vec<String>> {

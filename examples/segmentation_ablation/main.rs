@@ -81,6 +81,7 @@ struct RunNetwork {
 }
 
 fn main() -> ExitCode {
+    models::keep_freed_memory();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -176,12 +177,10 @@ fn cases<'a>(
     side: usize,
     seed: u64,
 ) -> Result<Vec<Case<'a>>> {
-    let stages = network
-        .stages()
-        .iter()
-        .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-        .collect();
-    let stages = Stages::new(stages)?;
+    let stages = network.stages().iter();
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    let stages = Stages::new(stages.collect())?;
+    let stages = stages.with_fused(|range, x, carried| network.forward_stages(range, x, carried));
     let mut cases = Vec::new();
     for chunk in part.chunks(BATCH) {
         let images = batch(scans, chunk, &BatchSpec::new(side, side, 1))?;

@@ -11,12 +11,9 @@ use crate::progress;
 
 /// A network as the heatmap crate sees it.
 pub fn stages(network: &Network) -> Result<Stages<'_>> {
-    let stages = network
-        .stages()
-        .iter()
-        .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-        .collect();
-    Ok(Stages::new(stages)?)
+    let stages = network.stages().iter();
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    Ok(Stages::new(stages.collect())?.with_fused(|range, x, carried| network.forward_stages(range, x, carried)))
 }
 
 /// Each layer's output, parameters and multiply-adds for one image of the given side.

@@ -39,6 +39,7 @@ use crate::run_folder::{METRICS, REPORT, RunFolder, SUMMARY};
 use crate::summary::Summary;
 
 fn main() -> ExitCode {
+    models::keep_freed_memory();
     let options = Options::parse();
     match options.check().and_then(|()| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -103,6 +103,7 @@ impl fmt::Display for Row {
 }
 
 fn main() -> Result<()> {
+    models::keep_freed_memory();
     let options = Options::parse();
     ensure!(
         options.seconds > 0.0 && options.seconds.is_finite() && options.batches.iter().all(|&batch| batch > 0),
@@ -160,11 +161,9 @@ fn measure(network: &Network, batch: i64, precision: Precision, device: &str, op
     })?;
 
     let stages = fast.stages().iter();
-    let stages = Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?;
+    let stages = stages.map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)));
+    let stages = Stages::new(stages.collect())?;
+    let stages = stages.with_fused(|range, x, carried| fast.forward_stages(range, x, carried));
     let shapes = stages.shapes(&images.f_narrow(0, 0, 1)?)?;
     let layer = last_spatial(&shapes).context("the network has no layer with extent in space")?;
     let targets = vec![Target::Predicted; batch as usize];

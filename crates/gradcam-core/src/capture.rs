@@ -65,43 +65,44 @@ impl Stages<'_> {
         // The guard, unlike tch's closures, puts the mode back after a panic in a stage too.
         let _no_grad = tch::no_grad_guard();
         let mut carried = Vec::new();
-        let trunk = stage::run(&self.as_slice()[..=first], &stage::copy(input)?, &mut carried)?;
+        let trunk = self.run(0..first + 1, &stage::copy(input)?, &mut carried)?;
         let carried = detached(&carried)?;
-        tch::with_grad(|| self.capture_tail(first, &trunk.f_detach()?, carried, &wanted, batch))
+        tch::with_grad(|| self.capture_tail(&trunk.f_detach()?, carried, &wanted, batch))
     }
 
     fn capture_tail(
         &self,
-        first: usize,
         trunk: &Tensor,
         mut carried: Vec<Tensor>,
         wanted: &BTreeSet<usize>,
         batch: i64,
     ) -> Result<Capture, CamError> {
+        let stages = self.as_slice();
         let mut layers = Vec::with_capacity(wanted.len());
         let mut x = trunk.shallow_clone();
-        for (index, stage) in self.as_slice().iter().enumerate().skip(first) {
-            if index > first {
-                x = stage.forward_carrying(&x, &mut carried)?;
-            }
-            if wanted.contains(&index) {
-                let node = if x.requires_grad() {
-                    x.shallow_clone()
-                } else {
-                    x.f_detach()?.f_set_requires_grad(true)?
-                };
-                let activations = node.f_detach()?;
-                check_finite(&activations, Values::Activations, stage.name())?;
-                // The next stage gets a copy: one that works in place would otherwise change what
-                // was captured, or be refused by autograd.
-                x = stage::copy(&node)?;
-                layers.push(Layer {
-                    name: stage.name().to_owned(),
-                    node,
-                    activations,
-                    carried: detached(&carried)?,
-                });
-            }
+        let ends = wanted.iter().skip(1).map(|next| next + 1).chain([stages.len()]);
+        for (&index, end) in wanted.iter().zip(ends) {
+            let name = stages[index].name();
+            let node = if x.requires_grad() {
+                x.shallow_clone()
+            } else {
+                x.f_detach()?.f_set_requires_grad(true)?
+            };
+            let activations = node.f_detach()?;
+            check_finite(&activations, Values::Activations, name)?;
+            layers.push(Layer {
+                name: name.to_owned(),
+                activations,
+                carried: detached(&carried)?,
+                node,
+            });
+            // The next stage gets a copy: one that works in place would otherwise change what
+            // was captured, or be refused by autograd.
+            x = self.run(
+                index + 1..end,
+                &stage::copy(&layers[layers.len() - 1].node)?,
+                &mut carried,
+            )?;
         }
         check_logits(&x, batch)?;
         let logits = x.f_detach()?;

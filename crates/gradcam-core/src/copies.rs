@@ -9,7 +9,7 @@ use tch::{Device, TchError, Tensor};
 
 use crate::capture::check_logits;
 use crate::error::CamError;
-use crate::stage::Stage;
+use crate::stage::Stages;
 
 /// Copies in a chunk take about this much memory on a CPU: what its caches hold beside the weights.
 const CACHE: u64 = 4 << 20;
@@ -25,8 +25,9 @@ const INSIDE: u64 = 2;
 /// The stages that altered copies run through, and the memory they may take.
 #[derive(Debug)]
 pub(crate) struct Copies<'s> {
+    pub(crate) stages: &'s Stages<'s>,
     /// From where the copies enter to the logits.
-    pub(crate) stages: &'s [Stage<'s>],
+    pub(crate) range: Range<usize>,
     /// What earlier stages carry past there, of the one sample: `[1, …]` each, the same for every copy.
     pub(crate) carried: Vec<Tensor>,
     /// In bytes.
@@ -153,32 +154,36 @@ impl<'c> Chunk<'c> {
 
     fn run(&mut self, rows: &Tensor) -> Result<Tensor, CamError> {
         let count = rows.size()[0];
-        let mut x = rows.shallow_clone();
         let mut carried = self
             .copies
             .carried
             .iter()
             .map(|carried| repeated(carried, count))
             .collect::<Result<Vec<Tensor>, TchError>>()?;
+        let Copies { stages, range, .. } = self.copies;
+        if self.most.is_some() {
+            let output = stages.run(range.clone(), rows, &mut carried)?;
+            check_logits(&output, count)?;
+            return Ok(output);
+        }
+        let mut x = rows.shallow_clone();
         let mut largest = 0;
-        for stage in self.copies.stages {
+        for stage in &stages.as_slice()[range.clone()] {
             let before = all_bytes(&carried);
             let y = stage.forward_carrying(&x, &mut carried)?;
             largest = largest.max(bytes(&x) + bytes(&y) + before.max(all_bytes(&carried)));
             x = y;
         }
         check_logits(&x, count)?;
-        if self.most.is_none() {
-            let copy = bytes(self.original);
-            // The copy itself, its mask, and what the stages take.
-            let needed = (2 * copy + INSIDE * largest / count as u64).max(1);
-            let wanted = match self.original.device() {
-                Device::Cpu => CACHE,
-                _ => DEVICE,
-            };
-            let wanted = (wanted / copy.max(1)).clamp(FEWEST, MOST);
-            self.most = Some((self.copies.ceiling / needed).clamp(1, wanted) as i64);
-        }
+        let copy = bytes(self.original);
+        // The copy itself, its mask, and what the stages take.
+        let needed = (2 * copy + INSIDE * largest / count as u64).max(1);
+        let wanted = match self.original.device() {
+            Device::Cpu => CACHE,
+            _ => DEVICE,
+        };
+        let wanted = (wanted / copy.max(1)).clamp(FEWEST, MOST);
+        self.most = Some((self.copies.ceiling / needed).clamp(1, wanted) as i64);
         Ok(x)
     }
 }

@@ -177,7 +177,7 @@ fn forward(stages: &Stages<'_>, input: &Tensor, relus: &BTreeSet<usize>) -> Resu
         let ends = tch::with_grad(|| -> Result<Vec<Tensor>, CamError> {
             let mut carried = starts[1..].iter().map(Tensor::shallow_clone).collect();
             // The stages get a copy: one that works in place would be refused by autograd.
-            let end = stage::run(&stages.as_slice()[next..bound], &stage::copy(&starts[0])?, &mut carried)?;
+            let end = stages.run(next..bound, &stage::copy(&starts[0])?, &mut carried)?;
             Ok(std::iter::once(end).chain(carried).collect())
         })?;
         let mut passes = None;

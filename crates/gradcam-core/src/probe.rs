@@ -1,11 +1,13 @@
 //! A network, a batch and its targets, for methods that alter what goes in and look at the scores.
 
+use std::ops::Range;
+
 use tch::{Kind, TchError, Tensor};
 
 use crate::capture::{Capture, check_finite, check_logits, check_spatial};
 use crate::copies::Copies;
 use crate::error::{CamError, Values};
-use crate::stage::{self, Stage, Stages};
+use crate::stage::{self, Stages};
 use crate::target::{Resolved, Target};
 
 /// A network, a batch and each sample's target, for the perturbation methods.
@@ -63,7 +65,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct After<'p> {
     state: State,
-    stages: &'p [Stage<'p>],
+    stages: &'p Stages<'p>,
+    range: Range<usize>,
     ceiling: u64,
 }
 
@@ -78,6 +81,7 @@ impl<'p> After<'p> {
         let carried = self.state.carried.iter();
         Ok(Copies {
             stages: self.stages,
+            range: self.range.clone(),
             carried: carried
                 .map(|carried| carried.f_narrow(0, sample, 1))
                 .collect::<Result<_, TchError>>()?,
@@ -238,20 +242,22 @@ impl<'p> Probe<'p> {
         }
         Ok(After {
             state,
-            stages: &self.stages.as_slice()[index + 1..],
+            stages: self.stages,
+            range: index + 1..self.stages.as_slice().len(),
             ceiling: self.ceiling,
         })
     }
 
     /// What there is at a layer, of each sample alone, put together again.
     fn alone(&self, index: usize, layer: &str) -> Result<State, CamError> {
-        let trunk = &self.stages.as_slice()[..=index];
         let mut activations = Vec::new();
         // For each carried tensor the samples.
         let mut carried = Vec::<Vec<Tensor>>::new();
         for sample in 0..self.batch() {
             let mut beside = Vec::new();
-            let alone = stage::run(trunk, &stage::copy(&self.sample(sample)?)?, &mut beside)?;
+            let alone = self
+                .stages
+                .run(0..index + 1, &stage::copy(&self.sample(sample)?)?, &mut beside)?;
             check_spatial(&alone, layer, 1)?;
             activations.push(alone);
             carried.resize_with(beside.len(), Vec::new);
@@ -300,7 +306,8 @@ impl<'p> Probe<'p> {
     /// For copies of what goes in.
     pub(crate) fn of_input(&self) -> Copies<'p> {
         Copies {
-            stages: self.stages.as_slice(),
+            stages: self.stages,
+            range: 0..self.stages.as_slice().len(),
             carried: Vec::new(),
             ceiling: self.ceiling,
         }

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use tch::{TchError, Tensor, nn};
 
 use crate::error::CamError;
 
 type Forward<'a> = Box<dyn Fn(&Tensor, &mut Vec<Tensor>) -> Result<Tensor, TchError> + 'a>;
+type Fused<'a> = Box<dyn Fn(Range<usize>, &Tensor, &mut Vec<Tensor>) -> Result<Tensor, TchError> + 'a>;
 
 /// One step of a network: a name and a function from tensor to tensor, in evaluation mode.
 ///
@@ -159,9 +161,9 @@ impl fmt::Debug for Stage<'_> {
 /// assert_eq!(last_spatial(&shapes), Some("pool"));
 /// # Ok::<(), gradcam_core::CamError>(())
 /// ```
-#[derive(Debug)]
 pub struct Stages<'a> {
     stages: Vec<Stage<'a>>,
+    fused: Option<Fused<'a>>,
 }
 
 impl<'a> Stages<'a> {
@@ -179,7 +181,38 @@ impl<'a> Stages<'a> {
                 stage: twice.name.clone(),
             });
         }
-        Ok(Self { stages })
+        Ok(Self { stages, fused: None })
+    }
+
+    /// With a faster way through several stages: `forward(range, activations, carried)` computes what the stages at these
+    /// places do one after the other, and may merge them, as a convolution with the activation behind it, or work in place
+    /// on what passes between them.
+    ///
+    /// Used wherever a pass need not stop at each stage: up to a captured layer, from there to the next and to the logits,
+    /// and for altered copies. As every stage, it writes over neither what it is given nor what it gave before, and
+    /// builds a graph in the caller's gradient mode.
+    ///
+    /// ```
+    /// use gradcam_core::{Stage, Stages};
+    /// use tch::Tensor;
+    ///
+    /// let scale = |x: &Tensor| x.f_mul_scalar(2.0);
+    /// let network = Stages::new(vec![Stage::new("scale", scale), Stage::new("shift", |x| x.f_add_scalar(1.0))])?
+    ///     .with_fused(move |range, x, _carried| match range {
+    ///         std::ops::Range { start: 0, end: 2 } => scale(x)?.f_add_scalar_(1.0),
+    ///         std::ops::Range { start: 0, .. } => scale(x),
+    ///         _ => x.f_add_scalar(1.0),
+    ///     });
+    /// assert_eq!(network.forward(&Tensor::from_slice(&[3f32]))?, Tensor::from_slice(&[7f32]));
+    /// # Ok::<(), gradcam_core::CamError>(())
+    /// ```
+    #[must_use]
+    pub fn with_fused(
+        mut self,
+        forward: impl Fn(Range<usize>, &Tensor, &mut Vec<Tensor>) -> Result<Tensor, TchError> + 'a,
+    ) -> Self {
+        self.fused = Some(Box::new(forward));
+        self
     }
 
     /// The stages, from the input on.
@@ -196,7 +229,7 @@ impl<'a> Stages<'a> {
     /// # Errors
     /// [`CamError::Stage`], [`CamError::CarriesOwnOutput`].
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, CamError> {
-        run(&self.stages, input, &mut Vec::new())
+        self.run(0..self.stages.len(), input, &mut Vec::new())
     }
 
     /// The output of the stages after `layer` for what `layer` puts out, or might have put out.
@@ -227,7 +260,7 @@ impl<'a> Stages<'a> {
     ) -> Result<Tensor, CamError> {
         let index = self.position(layer)?;
         let mut carried = carried.iter().map(Tensor::shallow_clone).collect();
-        run(&self.stages[index + 1..], activations, &mut carried)
+        self.run(index + 1..self.stages.len(), activations, &mut carried)
     }
 
     /// What each stage puts out: its name and the shape. Runs the network once, without a graph.
@@ -250,6 +283,25 @@ impl<'a> Stages<'a> {
             .collect()
     }
 
+    /// Runs the stages at these places; what is carried past them is left in `carried`.
+    pub(crate) fn run(
+        &self,
+        range: Range<usize>,
+        input: &Tensor,
+        carried: &mut Vec<Tensor>,
+    ) -> Result<Tensor, CamError> {
+        let stages = &self.stages[range.clone()];
+        match &self.fused {
+            Some(fused) if stages.len() > 1 => fused(range, input, carried).map_err(|source| CamError::Stage {
+                stage: format!("{} to {}", stages[0].name, stages[stages.len() - 1].name),
+                source,
+            }),
+            _ => stages
+                .iter()
+                .try_fold(input.shallow_clone(), |x, stage| stage.forward_carrying(&x, carried)),
+        }
+    }
+
     /// The place of `layer` in the row.
     pub(crate) fn position(&self, layer: &str) -> Result<usize, CamError> {
         self.stages
@@ -262,6 +314,15 @@ impl<'a> Stages<'a> {
     }
 }
 
+impl fmt::Debug for Stages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stages")
+            .field("stages", &self.stages)
+            .field("fused", &self.fused.is_some())
+            .finish()
+    }
+}
+
 /// The name of the last stage that puts out `[N, C, H, W]` or `[N, C, D, H, W]` with more than one
 /// place in space: where a class-activation heatmap is usually taken.
 pub fn last_spatial(shapes: &[(String, Vec<i64>)]) -> Option<&str> {
@@ -270,13 +331,6 @@ pub fn last_spatial(shapes: &[(String, Vec<i64>)]) -> Option<&str> {
         .rev()
         .find(|(_, shape)| matches!(shape.len(), 4 | 5) && shape[2..].iter().any(|&extent| extent > 1))
         .map(|(name, _)| name.as_str())
-}
-
-/// Runs a row of stages; what is carried past it is left in `carried`.
-pub(crate) fn run(stages: &[Stage<'_>], input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, CamError> {
-    stages
-        .iter()
-        .try_fold(input.shallow_clone(), |x, stage| stage.forward_carrying(&x, carried))
 }
 
 /// A stage may work in place; what it is given must be nobody else's. Laid out as the tensor is: channels last stays so.

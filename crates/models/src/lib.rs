@@ -39,6 +39,7 @@
 //! | `weights.rs` | weights in and out, [`Loaded`], [`TEMPORARY_PREFIX`] |
 //! | `load_rules.rs` | [`LoadRules`]: [`Head`], [`Stem`], entries, prefixes |
 //! | `state_dict/` | torch's own files, read without running a pickle: [`StateDictFault`] |
+//! | `memory.rs` | [`keep_freed_memory`] |
 //! | `device.rs` | [`DeviceChoice`] and the loading of `libtorch_cuda` |
 
 mod architecture;
@@ -52,6 +53,7 @@ mod inference;
 mod input;
 mod layers;
 mod load_rules;
+mod memory;
 mod network;
 mod onednn;
 mod processor;
@@ -69,6 +71,7 @@ pub use error::{Mismatches, ModelError};
 pub use inference::{BatchNorms, InferenceConfig, MemoryLayout};
 pub use input::InputSpec;
 pub use load_rules::{Head, LoadRules, Stem};
+pub use memory::keep_freed_memory;
 pub use network::{Network, NetworkConfig};
 pub use onednn::packs_weights;
 pub use processor::has_bf16;

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::ops::Range;
 use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
@@ -201,20 +202,71 @@ impl Network {
     /// [`TchError::Kind`] for whole numbers, and in training mode for a network that was rebuilt for inference;
     /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
+        self.run(0..self.stages.len(), input, &RefCell::default(), train)
+    }
+
+    /// What the stages at these places make of `input` in evaluation mode, with what earlier stages put aside, which they
+    /// may add to and take from: as [`Stage::forward_carrying`] of one after the other, and faster, as
+    /// [`Network::forward`] is, since what passes between them may be written over and an activation is computed with the
+    /// convolution before it. `input` is not written over.
+    ///
+    /// # Shapes
+    /// What the first of the stages takes to what the last one puts out; the input itself for an empty range.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let network = NetworkConfig::new(Architecture::ResNet18).with_classes(2).build(Device::Cpu)?;
+    /// let head = network.stages().iter().position(|stage| stage.name() == "avgpool").expect("torchvision's name");
+    /// let mut carried = Vec::new();
+    /// let image = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
+    /// let maps = network.forward_stages(0..head, &image, &mut carried)?;
+    /// assert_eq!(maps.size(), [1, 512, 2, 2]);
+    /// let logits = network.forward_stages(head..network.stages().len(), &maps, &mut carried)?;
+    /// assert_eq!(logits, network.forward(&image)?);
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TchError::Shape`] for a range that does not lie in the network, and for an input or something carried that a
+    /// stage cannot take; those of [`Network::forward`].
+    pub fn forward_stages(
+        &self,
+        range: Range<usize>,
+        input: &Tensor,
+        carried: &mut Vec<Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let count = self.stages.len();
+        if range.start > range.end || range.end > count {
+            return Err(TchError::Shape(format!("there are stages 0..{count}, found {range:?}")));
+        }
+        let place = RefCell::new(std::mem::take(carried));
+        let output = self.run(range, input, &place, false);
+        *carried = place.into_inner();
+        output
+    }
+
+    fn run(
+        &self,
+        range: Range<usize>,
+        input: &Tensor,
+        carried: &RefCell<Vec<Tensor>>,
+        train: bool,
+    ) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
-        let mut index = 0;
-        let carried = RefCell::default();
-        while let Some((stage, behind)) = self.stages[index..].split_first() {
-            let pass = Pass::new(train && index >= self.frozen_stages).carrying(&carried);
+        let Range { start: mut index, end } = range;
+        while let Some((stage, behind)) = self.stages[index..end].split_first() {
+            let pass = Pass::new(train && index >= self.frozen_stages).carrying(carried);
             let mut run = 1;
             x = match stage.run_activated(&x, behind, pass) {
                 Some((output, more)) => {
                     run += more;
                     output?
                 }
-                // The first stage makes a tensor of its own, and nobody else sees what passes from stage to stage; one
-                // that puts aside what it is given does not work in it.
-                None if index > 0 => stage.run_owned(x, pass)?,
+                // Behind a stage that made a tensor of its own nobody else sees what passes from stage to stage; one that
+                // puts aside what it is given does not work in it.
+                None if x.data_ptr() != input.data_ptr() => stage.run_owned(x, pass)?,
                 None => stage.run(&x, pass)?,
             };
             index += run;

@@ -1,5 +1,7 @@
 //! Networks rebuilt for inference: the same logits from the same stages, in fewer and smaller variables.
 
+use std::ops::Range;
+
 use models::{
     Architecture, BatchNorms, InferenceConfig, InputSpec, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
     packs_weights,
@@ -96,6 +98,55 @@ fn logits_stay_and_stages_keep_their_names(architecture: Architecture, original:
         original.forward(&input).unwrap(),
         "{architecture}: the original has changed"
     );
+}
+
+/// From every place to every third: what passes between the stages is written over, and what went in is not.
+#[test]
+fn several_stages_at_once_do_what_they_do_one_by_one() {
+    let _no_grad = tch::no_grad_guard();
+    let copies = |tensors: &[Tensor]| tensors.iter().map(Tensor::copy).collect::<Vec<_>>();
+    for architecture in [
+        Architecture::AlexNet,
+        Architecture::SqueezeNet1_0,
+        Architecture::ResNet18,
+        Architecture::MobileNetV3Small,
+        Architecture::BasicUNet2d,
+    ] {
+        let original = network(architecture);
+        let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
+        for network in [original, packed] {
+            let mut states = vec![(image(architecture), Vec::new())];
+            for stage in network.stages() {
+                let (x, carried) = &states[states.len() - 1];
+                let mut carried = copies(carried);
+                let output = stage.forward_carrying(x, &mut carried).unwrap().copy();
+                states.push((output, copies(&carried)));
+            }
+            let count = network.stages().len();
+            for start in 0..count {
+                for end in (start..=count).step_by(3).chain([count]) {
+                    let (input, carried) = &states[start];
+                    let (x, mut beside) = (input.copy(), copies(carried));
+                    let found = network.forward_stages(start..end, &x, &mut beside).unwrap();
+                    let (expected, left) = &states[end];
+                    let difference = difference(expected, &found);
+                    assert!(difference < ROUNDING, "{architecture} {start}..{end}: {difference:e}");
+                    assert_eq!((&x, beside.len()), (input, left.len()), "{architecture} {start}..{end}");
+                    for (found, expected) in beside.iter().zip(left) {
+                        assert!(
+                            found.allclose(expected, 1e-4, 1e-5, false),
+                            "{architecture} {start}..{end}"
+                        );
+                    }
+                }
+            }
+            for range in [0..count + 1, Range { start: 2, end: 1 }] {
+                let input = image(architecture);
+                let error = network.forward_stages(range, &input, &mut Vec::new()).unwrap_err();
+                assert!(error.to_string().contains(&format!("0..{count}")), "{error}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gradcam_core::{CamError, Stage, Stages, Target, Values, last_spatial};
+use gradcam_core::{CamError, Probe, ScoreCam, Stage, Stages, Target, Values, last_spatial, score_cam};
 use tch::{Kind, TchError, Tensor, nn};
 
 use crate::left_alone::gradients_are_tracked;
@@ -64,6 +65,58 @@ fn one_pass_serves_layers_in_any_order() {
     assert_eq!(
         largest_difference(both.logits(), &tch::no_grad(|| stages.forward(&input).unwrap())),
         0.0
+    );
+}
+
+#[test]
+fn several_stages_go_at_once_where_nobody_looks_between_them() {
+    let net = SmallNet::images(2);
+    let (row, input) = (net.stages(), net.input(2, 5));
+    let asked = RefCell::new(Vec::new());
+    let fused = net.stages().with_fused(|range, x, carried| {
+        asked.borrow_mut().push((range.clone(), x.size()[0]));
+        row.as_slice()[range]
+            .iter()
+            .try_fold(x.shallow_clone(), |x, stage| stage.forward_carrying(&x, carried))
+            .map_err(|error| TchError::Torch(error.to_string()))
+    });
+    let targets = [Target::Class(0), Target::Predicted];
+    let settings = ScoreCam::default();
+
+    let (found, expected) = (
+        fused.capture(&input, &["conv1", "relu2"]).unwrap(),
+        row.capture(&input, &["conv1", "relu2"]).unwrap(),
+    );
+    assert_eq!(asked.take(), [(1..4, 2), (4..6, 2)]);
+    let probes = [
+        Probe::from_capture(&fused, &input, &found, &targets).unwrap(),
+        Probe::from_capture(&row, &input, &expected, &targets).unwrap(),
+    ];
+    let (one, other) = (
+        found.gradients(&targets).unwrap(),
+        expected.gradients(&targets).unwrap(),
+    );
+    for layer in ["conv1", "relu2"] {
+        let [found, expected] = [&one, &other].map(|gradients| gradients.at(layer).unwrap().gradients());
+        assert_eq!(largest_difference(found, expected), 0.0);
+        let [found, expected] = probes
+            .each_ref()
+            .map(|probe| score_cam(probe, layer, &settings).unwrap());
+        assert_eq!(largest_difference(found.tensor(), expected.tensor()), 0.0);
+    }
+    // The first copy of each sample goes stage by stage, to see what it takes; then all that fit.
+    let asked = asked.take();
+    assert!(
+        asked.iter().all(|(range, copies)| *range == (0..6) && *copies > 1),
+        "{asked:?}"
+    );
+    assert_eq!(asked.len(), 4);
+
+    let image = net.input(1, 5).narrow(1, 0, 1);
+    let error = fused.forward(&image).unwrap_err();
+    assert!(
+        matches!(&error, CamError::Stage { stage, .. } if stage == "conv1 to fc"),
+        "{error}"
     );
 }
 

@@ -10,10 +10,19 @@ impl Stage {
     /// A module of TorchScript's as a stage, from a file that `torch.jit.script` or `torch.jit.trace` and `save` made.
     ///
     /// It is loaded to the device of `variables`, and its parameters are put there by their own names, so that they
-    /// can be trained, checkpointed and saved like any network's. Its buffers, such as running statistics, stay with
-    /// the module. A traced module computes what it computed when it was traced, in training too.
+    /// can be trained, checkpointed and saved like any network's. **Its buffers are not**: the running statistics of batch
+    /// norms stay with the module, and one that is loaded anew beside saved parameters has the file's. Train a module
+    /// with batch norms in evaluation mode, or freeze them before it is exported. A traced module computes what it
+    /// computed when it was traced, in training too.
     ///
-    /// A heatmap needs two: a trunk, whose output is looked into, and a head from there to the logits.
+    /// A heatmap needs two: a trunk, whose output is looked into, and a head from there to the logits. Of a ResNet of
+    /// torchvision's, in Python:
+    ///
+    /// ```python
+    /// children = list(network.eval().children())
+    /// torch.jit.script(torch.nn.Sequential(*children[:-2])).save("trunk.pt")
+    /// torch.jit.script(torch.nn.Sequential(children[-2], torch.nn.Flatten(), children[-1])).save("head.pt")
+    /// ```
     ///
     /// ```no_run
     /// use models::{Stage, StageRow};

@@ -8,7 +8,8 @@ safetensors 0.8.0, numpy 2.4.6.
 
 The source is `imagenet` (Keras fetches it), a whole model's `.h5` or `.keras` file, or a
 `.weights.h5` file. With `--no-top` it is one without the classifier (`include_top=False`); the
-result then lacks `predictions.weight` and `predictions.bias`.
+result then lacks `predictions.weight` and `predictions.bias`. MobileNetV2 of another width than 1 is
+asked for with `--alpha 0.35`, and loaded with `NetworkConfig::with_width(0.35)`.
 
 With `--own-top` the source is a whole model (`.h5` or `.keras`) that you made of the application
 without its classifier and layers of your own, in one graph or the one within the other:
@@ -135,13 +136,13 @@ def same_layer(layer, application, first):
     return shapes[0] == shapes[1]
 
 
-def own_top(name, model):
+def own_top(name, model, **settings):
     """The tensors of a user's model on top of the application, the layer that became `predictions` (or None), and
     descriptions of the layers that are left out."""
     from keras import layers
 
     arguments = {"input_shape": (224, 224, 3)} if name == "keras_nasnet_mobile" else {}
-    base = build(name, weights=None, include_top=False, **arguments)
+    base = build(name, weights=None, include_top=False, **arguments, **settings)
     weighted = [layer for layer in base.layers if layer.weights]
     owned = list(flattened(model))
     found, taken = {}, []
@@ -188,9 +189,13 @@ def main():
     parser.add_argument("source", help="imagenet, or a .h5, .weights.h5 or .keras file")
     parser.add_argument("target", help="the .safetensors file to write")
     parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--alpha", type=float, help="the width of keras_mobilenet_v2")
     parser.add_argument("--no-top", action="store_true", help="the source has no classifier")
     parser.add_argument("--own-top", action="store_true", help="the source has layers of your own instead")
     arguments = parser.parse_args()
+    if arguments.alpha is not None and arguments.network != "keras_mobilenet_v2":
+        parser.error(f"--alpha is a setting of keras_mobilenet_v2, not of {arguments.network}")
+    settings = {} if arguments.alpha is None else {"alpha": arguments.alpha}
     backend(arguments.network)
 
     from safetensors.numpy import save_file
@@ -203,7 +208,7 @@ def main():
     if arguments.own_top:
         import keras
 
-        found, head, rest = own_top(arguments.network, keras.models.load_model(arguments.source, compile=False))
+        found, head, rest = own_top(arguments.network, keras.models.load_model(arguments.source, compile=False), **settings)
         save(found)
         if head is None:
             print("no layer became `predictions`: load it with Head::Replace")
@@ -217,7 +222,7 @@ def main():
     top = {"include_top": False} if arguments.no_top else {"classes": arguments.classes}
     if arguments.no_top and arguments.network == "keras_nasnet_mobile":
         top["input_shape"] = (224, 224, 3)
-    model = build(arguments.network, weights="imagenet" if imagenet else None, **top)
+    model = build(arguments.network, weights="imagenet" if imagenet else None, **top, **settings)
     if not imagenet:
         model.load_weights(arguments.source)
     save(tensors(model))

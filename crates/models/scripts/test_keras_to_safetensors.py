@@ -58,6 +58,16 @@ with tempfile.TemporaryDirectory() as folder:
     model.save_weights(folder / "no_top.weights.h5")
     same(converted(folder / "no_top.weights.h5", "--no-top"), expected)
 
+    # Of another width.
+    model, expected = randomised(classes=2, alpha=0.35)
+    model.save_weights(folder / "narrow.weights.h5")
+    same(converted(folder / "narrow.weights.h5", "--classes", "2", "--alpha", "0.35"), expected)
+    try:
+        converted(folder / "narrow.weights.h5", "--alpha", "0.35", network="keras_xception")
+        raise AssertionError("a width was taken for a network without one")
+    except SystemExit as refusal:
+        assert refusal.code == 2, refusal
+
     # Tops of one's own: in the same graph, around the application, and of more layers than one.
     import keras
     from keras import layers
@@ -78,6 +88,11 @@ with tempfile.TemporaryDirectory() as folder:
     for name in ("own.h5", "own.keras"):
         model.save(folder / name)
         same(converted(folder / name, "--own-top"), with_head(expected, dense))
+
+    base, expected = randomised(include_top=False, input_shape=(96, 96, 3), alpha=0.35)
+    dense = layers.Dense(3, name="mine")
+    head(base, layers.GlobalAveragePooling2D(), dense).save(folder / "narrow.keras")
+    same(converted(folder / "narrow.keras", "--own-top", "--alpha", "0.35"), with_head(expected, dense))
 
     base, expected = randomised(include_top=False, input_shape=(96, 96, 3))
     dense = layers.Dense(1, name="mine")

@@ -3,19 +3,24 @@ use std::str::FromStr;
 
 use tch::TchError;
 
+use crate::architectures::alexnet::{self, AlexNetConfig};
+use crate::architectures::basic_unet::{self, BasicUNetConfig};
 use crate::architectures::convnext::{self, ConvNextConfig};
 use crate::architectures::densenet::{self, DenseNetConfig};
 use crate::architectures::efficientnet::{self, EfficientNetConfig};
+use crate::architectures::googlenet::{self, GoogLeNetConfig};
 use crate::architectures::keras_densenet::{self, KerasDenseNetConfig};
+use crate::architectures::keras_inception_v3::{self, InceptionV3Config};
 use crate::architectures::keras_nasnet::{self, NasNetConfig};
 use crate::architectures::keras_resnet_v2::{self, ResNetV2Config};
+use crate::architectures::keras_xception::{self, XceptionConfig};
+use crate::architectures::mobilenet_v2::{self, MobileNetV2Config};
 use crate::architectures::mobilenet_v3::{self, MobileNetV3Config};
 use crate::architectures::regnet::{self, RegNetConfig};
 use crate::architectures::resnet::{self, ResNetConfig};
 use crate::architectures::squeezenet::{self, SqueezeNetConfig};
 use crate::architectures::vgg::{self, VggConfig};
-use crate::architectures::{alexnet, googlenet, mobilenet_v2};
-use crate::architectures::{basic_unet, keras, keras_inception_v3, keras_mobilenet_v2, keras_xception, resnet_3d};
+use crate::architectures::{keras, keras_mobilenet_v2, resnet_3d};
 use crate::error::ModelError;
 use crate::input::InputSpec;
 use crate::scope::Scope;
@@ -30,6 +35,20 @@ pub(crate) struct Settings {
     pub(crate) dropout: Option<f64>,
     /// Instead of the published one.
     pub(crate) stochastic_depth: Option<f64>,
+    /// Instead of the published one, where it is open ([`Size::Width`]).
+    pub(crate) width: Option<f64>,
+    /// Instead of the published ones, where they are open ([`Size::Features`]).
+    pub(crate) features: Option<[i64; 6]>,
+}
+
+/// What of its size an architecture leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    Fixed,
+    /// A width multiplier.
+    Width,
+    /// The channels of the levels.
+    Features,
 }
 
 /// What there is to know about an architecture before it is built.
@@ -45,6 +64,7 @@ pub(crate) struct Blueprint {
     pub(crate) least: i64,
     /// The smallest extent of the longest axis.
     pub(crate) least_longest: i64,
+    pub(crate) size: Size,
     pub(crate) stages: Stages,
 }
 
@@ -70,6 +90,7 @@ impl Blueprint {
             axes: 2,
             least,
             least_longest: least,
+            size: Size::Fixed,
             stages,
         }
     }
@@ -84,6 +105,11 @@ impl Blueprint {
         self
     }
 
+    fn with_size(mut self, size: Size) -> Self {
+        self.size = size;
+        self
+    }
+
     /// One of Keras's applications, whose images go from −1 to 1.
     fn keras(name: &'static str, size: i64, least: i64, stages: Stages) -> Self {
         Self {
@@ -93,6 +119,7 @@ impl Blueprint {
             axes: 2,
             least,
             least_longest: least,
+            size: Size::Fixed,
             stages,
         }
     }
@@ -110,6 +137,7 @@ impl Blueprint {
             axes: 3,
             least,
             least_longest: least,
+            size: Size::Fixed,
             stages,
         }
     }
@@ -139,7 +167,9 @@ macro_rules! architectures {
 
 architectures! {
     /// `alexnet`, [arXiv:1404.5997](https://arxiv.org/abs/1404.5997).
-    AlexNet => Blueprint::imagenet("alexnet", alexnet::HEAD, 63, alexnet::stages),
+    AlexNet => Blueprint::imagenet("alexnet", alexnet::HEAD, 63, |scope, settings| {
+        alexnet::stages(scope, settings, &AlexNetConfig::alexnet())
+    }),
     /// `vgg11`, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556).
     Vgg11 => Blueprint::imagenet("vgg11", vgg::HEAD, 32, |scope, settings| {
         vgg::stages(scope, settings, &VggConfig::vgg11())
@@ -225,18 +255,25 @@ architectures! {
         densenet::stages(scope, settings, &DenseNetConfig::densenet201())
     }),
     /// `googlenet`, [arXiv:1409.4842](https://arxiv.org/abs/1409.4842).
-    GoogLeNet => Blueprint::imagenet("googlenet", googlenet::HEAD, 15, googlenet::stages)
-        .with_input(InputSpec::symmetric(3)),
+    GoogLeNet => Blueprint::imagenet("googlenet", googlenet::HEAD, 15, |scope, settings| {
+        googlenet::stages(scope, settings, &GoogLeNetConfig::googlenet())
+    })
+    .with_input(InputSpec::symmetric(3)),
     /// `mobilenet_v2`, [arXiv:1801.04381](https://arxiv.org/abs/1801.04381).
-    MobileNetV2 => Blueprint::imagenet("mobilenet_v2", mobilenet_v2::HEAD, 1, mobilenet_v2::stages),
+    MobileNetV2 => Blueprint::imagenet("mobilenet_v2", mobilenet_v2::HEAD, 1, |scope, settings| {
+        mobilenet_v2::stages(scope, settings, &MobileNetV2Config::mobilenet_v2())
+    })
+    .with_size(Size::Width),
     /// `mobilenet_v3_small`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
     MobileNetV3Small => Blueprint::imagenet("mobilenet_v3_small", mobilenet_v3::HEAD, 1, |scope, settings| {
         mobilenet_v3::stages(scope, settings, &MobileNetV3Config::small())
-    }),
+    })
+    .with_size(Size::Width),
     /// `mobilenet_v3_large`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
     MobileNetV3Large => Blueprint::imagenet("mobilenet_v3_large", mobilenet_v3::HEAD, 1, |scope, settings| {
         mobilenet_v3::stages(scope, settings, &MobileNetV3Config::large())
-    }),
+    })
+    .with_size(Size::Width),
     /// `efficientnet_b0`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
     EfficientNetB0 => Blueprint::imagenet("efficientnet_b0", efficientnet::HEAD, 1, |scope, settings| {
         efficientnet::stages(scope, settings, &EfficientNetConfig::b0())
@@ -269,9 +306,13 @@ architectures! {
         convnext::stages(scope, settings, &ConvNextConfig::small())
     }),
     /// `keras_xception`, [arXiv:1610.02357](https://arxiv.org/abs/1610.02357).
-    KerasXception => Blueprint::keras("keras_xception", 299, 71, keras_xception::stages),
+    KerasXception => Blueprint::keras("keras_xception", 299, 71, |scope, settings| {
+        keras_xception::stages(scope, settings, &XceptionConfig::xception())
+    }),
     /// `keras_inception_v3`, [arXiv:1512.00567](https://arxiv.org/abs/1512.00567).
-    KerasInceptionV3 => Blueprint::keras("keras_inception_v3", 299, 75, keras_inception_v3::stages),
+    KerasInceptionV3 => Blueprint::keras("keras_inception_v3", 299, 75, |scope, settings| {
+        keras_inception_v3::stages(scope, settings, &InceptionV3Config::inception_v3())
+    }),
     /// `keras_densenet121`, [arXiv:1608.06993](https://arxiv.org/abs/1608.06993).
     KerasDenseNet121 => Blueprint::imagenet("keras_densenet121", keras::HEAD, 32, |scope, settings| {
         keras_densenet::stages(scope, settings, &KerasDenseNetConfig::densenet121())
@@ -285,7 +326,10 @@ architectures! {
         keras_nasnet::stages(scope, settings, &NasNetConfig::mobile())
     }),
     /// `keras_mobilenet_v2`, [arXiv:1801.04381](https://arxiv.org/abs/1801.04381).
-    KerasMobileNetV2 => Blueprint::keras("keras_mobilenet_v2", 224, 32, keras_mobilenet_v2::stages),
+    KerasMobileNetV2 => Blueprint::keras("keras_mobilenet_v2", 224, 32, |scope, settings| {
+        keras_mobilenet_v2::stages(scope, settings, &MobileNetV2Config::mobilenet_v2())
+    })
+    .with_size(Size::Width),
     /// `resnet10_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet10_3d => Blueprint::volumes("resnet10_3d", resnet_3d::HEAD, 1, |scope, settings| {
         resnet_3d::stages(scope, settings, ResNetConfig::resnet10())
@@ -303,12 +347,18 @@ architectures! {
         resnet_3d::stages(scope, settings, ResNetConfig::resnet50())
     }),
     /// `basic_unet_2d`, a segmentation instead of a class, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
-    BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, basic_unet::stages::<2>)
-        .with_least_longest(basic_unet::LEAST_LONGEST),
+    BasicUNet2d => Blueprint::imagenet("basic_unet_2d", basic_unet::HEAD, 16, |scope, settings| {
+        basic_unet::stages::<2>(scope, settings, &BasicUNetConfig::basic_unet())
+    })
+    .with_least_longest(basic_unet::LEAST_LONGEST)
+    .with_size(Size::Features),
     /// `basic_unet_3d` over volumes, a segmentation instead of a class,
     /// [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
-    BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, basic_unet::stages::<3>)
-        .with_least_longest(basic_unet::LEAST_LONGEST),
+    BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, |scope, settings| {
+        basic_unet::stages::<3>(scope, settings, &BasicUNetConfig::basic_unet())
+    })
+    .with_least_longest(basic_unet::LEAST_LONGEST)
+    .with_size(Size::Features),
 }
 
 impl Architecture {

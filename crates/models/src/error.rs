@@ -45,6 +45,30 @@ pub enum ModelError {
         /// The probability asked for.
         probability: f64,
     },
+    /// A width multiplier that leaves no channels, or too many.
+    #[error("a network {width} times as wide was asked for; expected more than 0 and at most {most}")]
+    Width {
+        /// The width asked for.
+        width: f64,
+        /// The largest that there can be.
+        most: f64,
+    },
+    /// Levels of a U-Net without channels to halve, or with too many.
+    #[error("levels of {features:?} channels were asked for; expected 2 to {most} each")]
+    Features {
+        /// The channels asked for.
+        features: [i64; 6],
+        /// The most that there can be.
+        most: i64,
+    },
+    /// A size that the architecture does not leave open.
+    #[error("{setting} other than the published was asked for of {architecture}, which has no other")]
+    FixedSize {
+        /// The architecture asked for.
+        architecture: Architecture,
+        /// What was asked for: a width or features.
+        setting: &'static str,
+    },
     /// Inference in numbers that are not real ones.
     #[error("inference in {kind:?} was asked for; expected Float, BFloat16, Half or Double")]
     InferenceKind {

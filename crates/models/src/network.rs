@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
 
-use crate::architecture::{Architecture, Blueprint, Settings};
+use crate::architecture::{Architecture, Blueprint, Settings, Size};
 use crate::description::{Description, StageDescription};
 use crate::error::ModelError;
 use crate::inference::{BatchNorms, InferenceConfig, MemoryLayout};
@@ -15,6 +15,11 @@ use crate::scope::{Existing, Scope};
 use crate::stage::{Convert, Guard, Stage, check_floating};
 use crate::weights::{self, Loaded};
 
+/// The most that a network may be wider than published, and the most channels that a level of a U-Net may have: far
+/// beyond any use, and small enough to count with.
+const MOST_WIDTH: f64 = 100.0;
+const MOST_FEATURES: i64 = 1 << 16;
+
 /// Which network to build.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkConfig {
@@ -23,6 +28,8 @@ pub struct NetworkConfig {
     input: InputSpec,
     dropout: Option<f64>,
     stochastic_depth: Option<f64>,
+    width: Option<f64>,
+    features: Option<[i64; 6]>,
 }
 
 impl NetworkConfig {
@@ -34,6 +41,8 @@ impl NetworkConfig {
             input: architecture.input(),
             dropout: None,
             stochastic_depth: None,
+            width: None,
+            features: None,
         }
     }
 
@@ -63,12 +72,54 @@ impl NetworkConfig {
         self
     }
 
+    /// With layers this many times as wide, rounded to multiples of 8: the width multiplier of the MobileNets,
+    /// torchvision's `width_mult` and Keras's `alpha`. Below 1 the last layer before MobileNetV2's classifier keeps its
+    /// width. Keras has published weights of its MobileNetV2 at 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
+    ///
+    /// Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
+    /// [arXiv:1704.04861](https://arxiv.org/abs/1704.04861).
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    ///
+    /// let config = NetworkConfig::new(Architecture::KerasMobileNetV2).with_width(0.35);
+    /// let network = config.build(tch::Device::Cpu)?;
+    /// assert_eq!(network.parameters(), 1_677_128);
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn with_width(mut self, width: f64) -> Self {
+        self.width = Some(width);
+        self
+    }
+
+    /// With these channels at a U-Net's five levels, from the image's resolution down, and at the end of its way up:
+    /// MONAI's `features`, instead of 32, 32, 64, 128, 256 and 32.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let network = NetworkConfig::new(Architecture::BasicUNet2d)
+    ///     .with_classes(2)
+    ///     .with_features([8, 8, 16, 32, 64, 8])
+    ///     .build(Device::Cpu)?;
+    /// let image = Tensor::zeros([1, 3, 64, 48], (Kind::Float, Device::Cpu));
+    /// assert_eq!(network.forward(&image)?.size(), [1, 2, 64, 48]);
+    /// assert_eq!(network.variables().variables()["final_conv.weight"].size(), [2, 8, 1, 1]);
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn with_features(mut self, features: [i64; 6]) -> Self {
+        self.features = Some(features);
+        self
+    }
+
     /// Builds the network with fresh weights on `device`, drawn from libtorch's global generator:
     /// call [`tch::manual_seed`] first for the same weights again.
     ///
     /// # Errors
-    /// [`ModelError::Classes`], [`ModelError::InputSpec`], [`ModelError::Dropout`] and
-    /// [`ModelError::StochasticDepth`] for settings no network can have; libtorch's own, such as a lack of memory.
+    /// [`ModelError::Classes`], [`ModelError::InputSpec`], [`ModelError::Dropout`], [`ModelError::StochasticDepth`],
+    /// [`ModelError::Width`] and [`ModelError::Features`] for settings no network can have; [`ModelError::FixedSize`] for
+    /// a width or features of an architecture that does not leave them open; libtorch's own, such as a lack of memory.
     pub fn build(&self, device: Device) -> Result<Network, ModelError> {
         self.check()?;
         let variables = nn::VarStore::new(device);
@@ -102,6 +153,34 @@ impl NetworkConfig {
         if let Some(probability) = bad(self.stochastic_depth) {
             return Err(ModelError::StochasticDepth { probability });
         }
+        self.check_size()
+    }
+
+    fn check_size(&self) -> Result<(), ModelError> {
+        if let Some(width) = self.width.filter(|&width| !(width > 0.0 && width <= MOST_WIDTH)) {
+            return Err(ModelError::Width {
+                width,
+                most: MOST_WIDTH,
+            });
+        }
+        // The way up halves them.
+        let fits = |features: &[i64; 6]| features.iter().all(|channels| (2..=MOST_FEATURES).contains(channels));
+        if let Some(features) = self.features.filter(|features| !fits(features)) {
+            return Err(ModelError::Features {
+                features,
+                most: MOST_FEATURES,
+            });
+        }
+        let architecture = self.architecture;
+        let asked = [
+            (self.width.is_some(), Size::Width, "width"),
+            (self.features.is_some(), Size::Features, "features"),
+        ];
+        for (asked, size, setting) in asked {
+            if asked && architecture.blueprint().size != size {
+                return Err(ModelError::FixedSize { architecture, setting });
+            }
+        }
         Ok(())
     }
 
@@ -120,6 +199,8 @@ impl NetworkConfig {
             classes: self.classes,
             dropout: self.dropout,
             stochastic_depth: self.stochastic_depth,
+            width: self.width,
+            features: self.features,
         };
         let mut stages = stages(scope, &settings)?;
         if !stages.is_empty() {
@@ -187,7 +268,12 @@ impl Network {
         &self.variables
     }
 
-    /// The logits `[N, classes]` of a batch `[N, C, H, W]` in evaluation mode.
+    /// The logits of a batch in evaluation mode.
+    ///
+    /// # Shapes
+    /// Images `[N, C, H, W]` or volumes `[N, C, D, H, W]`, as many axes of space as
+    /// [`Architecture::axes`], each of [`Architecture::least_extent`] or more; logits `[N, classes]`, of U-Nets
+    /// `[N, classes, …]` with the input's extents.
     ///
     /// # Errors
     /// [`TchError::Kind`] for whole numbers; [`TchError::Shape`] for channels or extents that the network cannot take;
@@ -196,7 +282,10 @@ impl Network {
         self.forward_t(input, false)
     }
 
-    /// The logits `[N, classes]` of a batch `[N, C, H, W]`, in training mode if `train`.
+    /// The logits of a batch, in training mode if `train`.
+    ///
+    /// # Shapes
+    /// Those of [`Network::forward`].
     ///
     /// # Errors
     /// [`TchError::Kind`] for whole numbers, and in training mode for a network that was rebuilt for inference;
@@ -274,12 +363,15 @@ impl Network {
         Ok(x)
     }
 
-    /// The logits `[N, classes]`, in f32, of a batch in training mode and mixed precision: what passes between the
+    /// The logits, in f32, of a batch in training mode and mixed precision: what passes between the
     /// layers is of `kind`, bf16 as a rule, while the variables stay in f32 and are converted where they are used.
     ///
     /// Micikevicius et al., "Mixed Precision Training", 2018, [arXiv:1710.03740](https://arxiv.org/abs/1710.03740).
     /// bf16 has the range of f32, so the loss needs no scaling, which f16 would; the loss itself is best taken in f32, as
     /// it is from these logits.
+    ///
+    /// # Shapes
+    /// Those of [`Network::forward`].
     ///
     /// # Errors
     /// [`TchError::Kind`] for whole numbers, as images or as `kind`, and for a network that was rebuilt for inference,
@@ -347,6 +439,9 @@ impl Network {
     /// assert_eq!(description.multiply_adds() / 1_000_000, 349);
     /// # Ok::<(), models::ModelError>(())
     /// ```
+    ///
+    /// # Shapes
+    /// `input` is the shape of a batch that [`Network::forward`] takes.
     ///
     /// # Errors
     /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.

@@ -31,6 +31,13 @@ impl Stage {
     /// assert_eq!(double.forward(&Tensor::from_slice(&[1, 2]))?, Tensor::from_slice(&[2, 4]));
     /// # Ok::<(), tch::TchError>(())
     /// ```
+    ///
+    /// # Shapes
+    /// Those of the function: what the stage before puts out is what it is given. Heatmaps need `[N, C, …]` at the stages
+    /// that are looked into.
+    ///
+    /// # Errors
+    /// None here; those of the function when the stage runs.
     pub fn new(
         name: impl Into<String>,
         forward: impl Fn(&Tensor, bool) -> Result<Tensor, TchError> + Send + 'static,
@@ -65,6 +72,12 @@ impl Stage {
     /// assert_eq!(row.forward(&Tensor::from_slice(&[1, 2]))?, Tensor::from_slice(&[8, 16]));
     /// # Ok::<(), models::ModelError>(())
     /// ```
+    ///
+    /// # Shapes
+    /// Those of [`Stage::new`].
+    ///
+    /// # Errors
+    /// None here; those of the function when the stage runs.
     pub fn carrying(
         name: impl Into<String>,
         forward: impl Fn(&Tensor, &mut Vec<Tensor>, bool) -> Result<Tensor, TchError> + Send + 'static,
@@ -113,6 +126,11 @@ impl Stage {
 
     /// Runs the stage in evaluation mode, with nothing carried to it; what it puts aside is dropped.
     ///
+    /// # Shapes
+    /// A batch as the stage before puts it out, or the network's own input for the first stage; for stages of this crate's
+    /// networks [`Network::describe`](crate::Network::describe) lists the shapes between them: `[N, C, …]` with the axes of
+    /// space, behind the last pool `[N, C]`.
+    ///
     /// # Errors
     /// [`TchError::Shape`] for a stage that takes what an earlier one puts aside; libtorch's own, for an input that the
     /// stage cannot take.
@@ -140,17 +158,64 @@ impl Stage {
     /// # Ok::<(), models::ModelError>(())
     /// ```
     ///
+    /// # Shapes
+    /// Those of [`Stage::forward`]; what is carried has the shapes of the inputs of the stages that put it aside.
+    ///
     /// # Errors
     /// Those of [`Stage::forward`].
     pub fn forward_carrying(&self, input: &Tensor, carried: &mut Vec<Tensor>) -> Result<Tensor, TchError> {
+        self.forward_carrying_t(input, carried, false)
+    }
+
+    /// As [`Stage::forward_carrying`], in training mode if `train`, so that a network which carries can be trained with
+    /// losses at several stages, or with stages held in evaluation mode.
+    ///
+    /// Stages that [`Network::freeze_through`](crate::Network::freeze_through) rests are in evaluation mode in
+    /// [`Network::forward_t`](crate::Network::forward_t); here that is for the caller to say.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let network = NetworkConfig::new(Architecture::BasicUNet2d).with_classes(2).build(Device::Cpu)?;
+    /// let mut x = Tensor::rand([1, 3, 64, 48], (Kind::Float, Device::Cpu));
+    /// let (mut carried, mut loss) = (Vec::new(), Tensor::from(0f32));
+    /// for stage in network.stages() {
+    ///     x = stage.forward_carrying_t(&x, &mut carried, true)?;
+    ///     if stage.name() == "down_4" {
+    ///         // A loss of its own at the lowest level.
+    ///         loss += x.square().mean(Kind::Float);
+    ///     }
+    /// }
+    /// loss += x.square().mean(Kind::Float);
+    /// loss.backward();
+    /// assert!(network.variables().variables()["down_1.convs.conv_0.conv.weight"].grad().defined());
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    ///
+    /// # Shapes
+    /// Those of [`Stage::forward_carrying`].
+    ///
+    /// # Errors
+    /// Those of [`Stage::forward_t`].
+    pub fn forward_carrying_t(
+        &self,
+        input: &Tensor,
+        carried: &mut Vec<Tensor>,
+        train: bool,
+    ) -> Result<Tensor, TchError> {
         let place = RefCell::new(std::mem::take(carried));
-        let output = self.run(input, Pass::new(false).carrying(&place));
+        let output = self.run(input, Pass::new(train).carrying(&place));
         *carried = place.into_inner();
         output
     }
 
     /// Runs the stage in training mode if `train`, in evaluation mode otherwise, with nothing carried to it; what it puts
-    /// aside is dropped. [`Network::forward_t`](crate::Network::forward_t) carries between stages in training too.
+    /// aside is dropped. [`Stage::forward_carrying_t`] and [`Network::forward_t`](crate::Network::forward_t) carry between
+    /// stages in training too.
+    ///
+    /// # Shapes
+    /// Those of [`Stage::forward`].
     ///
     /// # Errors
     /// [`TchError::Kind`] in training mode for a stage of a network that was rebuilt for inference; those of

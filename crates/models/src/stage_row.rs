@@ -52,16 +52,22 @@ impl StageRow {
 
     /// The logits of a batch in evaluation mode.
     ///
+    /// # Shapes
+    /// A batch as the first stage takes it; what the last one puts out.
+    ///
     /// # Errors
-    /// libtorch's own, for an input that a stage cannot take.
+    /// Those of the stages' functions, such as libtorch's own for an input that a stage cannot take.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         self.forward_t(input, false)
     }
 
     /// The logits of a batch, in training mode if `train`.
     ///
+    /// # Shapes
+    /// Those of [`StageRow::forward`].
+    ///
     /// # Errors
-    /// libtorch's own, for an input that a stage cannot take.
+    /// Those of [`StageRow::forward`].
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         let carried = RefCell::default();
         let pass = Pass::new(train).carrying(&carried);

@@ -36,6 +36,9 @@ impl Stage {
     /// # Ok::<(), models::ModelError>(())
     /// ```
     ///
+    /// # Shapes
+    /// Those of the module's `forward`, from one tensor to one.
+    ///
     /// # Errors
     /// [`ModelError::TorchScript`] with the file's path. When the stage runs, libtorch's own, with the file's path too:
     /// for an input that the module cannot take, and for a module that gives something else than one tensor.
@@ -83,6 +86,12 @@ impl Stage {
     /// assert_eq!(network.forward(&image)?.size(), [1, 2]);
     /// # Ok::<(), models::ModelError>(())
     /// ```
+    ///
+    /// # Shapes
+    /// Those of the module's `forward_t`.
+    ///
+    /// # Errors
+    /// None: tch's modules have no error to give.
     ///
     /// # Panics
     /// The stage panics, when it runs, where the module's own `forward_t` does: tch's layers do so for an input of a

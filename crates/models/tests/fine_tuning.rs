@@ -70,6 +70,92 @@ fn frozen_stages_keep_their_variables_and_statistics() {
     assert!(!values(&network)["bn1.running_mean"].equal(&before["bn1.running_mean"]));
 }
 
+/// Networks that carry, run stage by stage with the frozen ones in evaluation mode, against the whole: the same logits,
+/// gradients and running statistics.
+#[test]
+fn carrying_networks_train_stage_by_stage() {
+    for (architecture, frozen) in [
+        (Architecture::BasicUNet2d, None),
+        (Architecture::BasicUNet3d, Some("down_2")),
+        (Architecture::KerasNasNetMobile, None),
+        (Architecture::KerasNasNetMobile, Some("normal_concat_1")),
+    ] {
+        let build = || {
+            let mut network = network(architecture);
+            network.variables().root().double();
+            if let Some(last) = frozen {
+                network.freeze_through(last).unwrap();
+            }
+            network
+        };
+        let extent = if architecture.axes() == 2 { 64 } else { 32 };
+        let shape = [
+            &[2, architecture.input().channels()],
+            vec![extent; architecture.axes()].as_slice(),
+        ]
+        .concat();
+        let images = waves(&shape).to_kind(Kind::Double);
+        let (whole, staged) = (build(), build());
+        let start = values(&whole);
+        for (name, mut variable) in staged.variables().variables() {
+            tch::no_grad(|| variable.copy_(&start[&name]));
+        }
+        let expected = whole.forward_t(&images, true).unwrap();
+
+        let mut train = frozen.is_none();
+        let (mut x, mut carried, mut most) = (images, Vec::new(), 0);
+        for stage in staged.stages() {
+            x = stage.forward_carrying_t(&x, &mut carried, train).unwrap();
+            train |= Some(stage.name()) == frozen;
+            most = most.max(carried.len());
+        }
+        assert!(carried.is_empty() && most > 0, "{architecture}: {most} carried at most");
+
+        // The same operations, some of them in place in the whole network.
+        let same = |what: &str, found: &Tensor, expected: &Tensor| {
+            let apart = (found - expected).abs().max().double_value(&[]);
+            let largest = expected.abs().max().double_value(&[]);
+            assert!(
+                apart <= 1e-12 * largest,
+                "{architecture} {what}: {apart:e} of {largest:e}"
+            );
+        };
+        same("logits", &x, &expected);
+        for logits in [&expected, &x] {
+            logits.square().mean(Kind::Double).backward();
+        }
+        let staged = staged.variables().variables();
+        let mut trained = 0;
+        for (name, variable) in whole.variables().variables() {
+            same(&name, &staged[&name].detach(), &variable.detach());
+            assert_eq!(staged[&name].requires_grad(), variable.requires_grad(), "{name}");
+            if variable.requires_grad() {
+                same(&format!("gradient of {name}"), &staged[&name].grad(), &variable.grad());
+                trained += 1;
+            }
+        }
+        assert!(trained > 0);
+    }
+}
+
+/// MONAI's probability is zero, another one drops what the norms put out.
+#[test]
+fn dropout_reaches_the_norms_of_a_unet() {
+    let config = NetworkConfig::new(Architecture::BasicUNet2d).with_classes(2);
+    let build = |config: &NetworkConfig| config.build(Device::Cpu).unwrap();
+    // Zero is zero behind the activation too; nothing else is.
+    let zeros = |network: &Network, train| {
+        let y = network.stages()[0].forward_t(&images(), train).unwrap();
+        (y.eq(0.0).sum(Kind::Double).double_value(&[]), y.numel() as f64)
+    };
+    let dropping = build(&config.clone().with_dropout(0.3));
+    let (dropped, count) = zeros(&dropping, true);
+    let deviation = (count * 0.3 * 0.7).sqrt();
+    assert!((dropped - 0.3 * count).abs() <= 6.0 * deviation, "{dropped} of {count}");
+    assert_eq!(zeros(&dropping, false).0, 0.0);
+    assert_eq!(zeros(&build(&config), true).0, 0.0);
+}
+
 #[test]
 fn freezing_again_takes_the_place_of_the_last_time() {
     let mut network = network(Architecture::SqueezeNet1_0);

@@ -76,11 +76,8 @@ fn extents(size: &str) -> Vec<i64> {
     size.split('x').map(|extent| extent.parse().unwrap()).collect()
 }
 
-fn network(architecture: Architecture, golden: &Golden, kind: Kind) -> Network {
-    let network = NetworkConfig::new(architecture)
-        .with_classes(10)
-        .build(Device::Cpu)
-        .unwrap();
+fn network(config: &NetworkConfig, golden: &Golden, kind: Kind) -> Network {
+    let network = config.clone().with_classes(10).build(Device::Cpu).unwrap();
     formula::fill(&network, golden.numbers("gain")[0]).unwrap();
     tch::no_grad(|| {
         for (_, mut variable) in network.variables().variables() {
@@ -94,8 +91,9 @@ fn batch(network: &Network, count: i64, size: &str) -> Tensor {
     formula::images(&[&[count, network.input().channels()], extents(size).as_slice()].concat()).unwrap()
 }
 
-fn evaluation(architecture: Architecture, golden: &Golden, kind: Kind, tolerance: f64) {
-    let network = network(architecture, golden, kind);
+fn evaluation(config: &NetworkConfig, golden: &Golden, kind: Kind, tolerance: f64) {
+    let network = network(config, golden, kind);
+    let name = &golden.network;
     let sizes = golden.keys(".stage.");
     assert_eq!(sizes.len(), 2);
     for (size, names) in sizes {
@@ -105,7 +103,7 @@ fn evaluation(architecture: Architecture, golden: &Golden, kind: Kind, tolerance
         let mut x = batch(&network, 2, &size).to_kind(kind);
         let mut carried = Vec::new();
         let mut worst = 0f64;
-        assert_eq!(architecture.output() == Output::Pixels, golden.network.contains("unet"));
+        assert_eq!(network.architecture().output() == Output::Pixels, name.contains("unet"));
         for stage in network.stages() {
             x = tch::no_grad(|| stage.forward_carrying(&x, &mut carried)).unwrap();
             let found = formula::numbers(stage.name(), &x).unwrap();
@@ -113,18 +111,15 @@ fn evaluation(architecture: Architecture, golden: &Golden, kind: Kind, tolerance
             let what = format!("{size} {}", stage.name());
             worst = worst.max(golden.compare(&what, &found, &expected, 0.0, tolerance));
         }
-        assert!(
-            carried.is_empty(),
-            "{architecture}: something is carried past the logits"
-        );
-        println!("{architecture} {size} in {kind:?}: relative difference {worst:.1e}");
+        assert!(carried.is_empty(), "{name}: something is carried past the logits");
+        println!("{name} {size} in {kind:?}: relative difference {worst:.1e}");
     }
 }
 
 /// At stages of networks that branch across stages: along every way from there to the logits, with what is carried past
 /// held fixed.
-fn gradients(architecture: Architecture, golden: &Golden) {
-    let network = network(architecture, golden, Kind::Double);
+fn gradients(config: &NetworkConfig, golden: &Golden) {
+    let network = network(config, golden, Kind::Double);
     for (size, names) in golden.keys(".gradient.") {
         // Those of training have no size before.
         if size == "train" {
@@ -154,7 +149,7 @@ fn gradients(architecture: Architecture, golden: &Golden) {
             let what = format!("{size} gradient at {name}");
             worst = worst.max(golden.compare(&what, &found, &expected, 0.0, DOUBLE));
         }
-        println!("{architecture} {size} gradients: relative difference {worst:.1e}");
+        println!("{} {size} gradients: relative difference {worst:.1e}", golden.network);
     }
 }
 
@@ -170,8 +165,9 @@ fn region(space: &[i64]) -> Tensor {
     places.remainder(3).eq(0).to_kind(Kind::Double).view(shape.as_slice())
 }
 
-fn training(architecture: Architecture, golden: &Golden, kind: Kind) {
-    let network = network(architecture, golden, kind);
+fn training(config: &NetworkConfig, golden: &Golden, kind: Kind) {
+    let network = network(config, golden, kind);
+    let name = &golden.network;
     let (size, _) = golden.keys(".logits").pop_first().unwrap();
     let size = size.strip_prefix("train.").unwrap();
     let input = batch(&network, 4, size).to_kind(kind);
@@ -192,7 +188,7 @@ fn training(architecture: Architecture, golden: &Golden, kind: Kind) {
     let mut compare = |quantity: &str, what: &str, found: &[f64], expected: &[f64], scale| {
         let tolerance = match kind {
             Kind::Double => DOUBLE,
-            _ => single_precision::tolerance(architecture.name(), quantity),
+            _ => single_precision::tolerance(name, quantity),
         };
         let what = format!("{what} in {kind:?}");
         worst = worst.max(golden.compare(&what, found, expected, scale, tolerance));
@@ -222,7 +218,7 @@ fn training(architecture: Architecture, golden: &Golden, kind: Kind) {
         true => golden.numbers("train.running"),
         false => Vec::new(),
     };
-    assert_eq!(running.len(), expected.len(), "{architecture}");
+    assert_eq!(running.len(), expected.len(), "{name}");
     for (found, expected) in running.iter().zip(expected) {
         compare("running", "running statistics", &[*found], &[expected], 0.0);
     }
@@ -258,12 +254,13 @@ fn training(architecture: Architecture, golden: &Golden, kind: Kind) {
     ] {
         compare(quantity, quantity, &[found.double_value(&[])], expected, 0.0);
     }
-    println!("{architecture} training in {kind:?}: relative difference {worst:.1e}");
+    println!("{name} training in {kind:?}: relative difference {worst:.1e}");
 }
 
 /// The smallest input is taken, and a smaller one refused by its size.
-fn extremes(architecture: Architecture, golden: &Golden) {
-    let network = network(architecture, golden, Kind::Float);
+fn extremes(config: &NetworkConfig, golden: &Golden) {
+    let network = network(config, golden, Kind::Float);
+    let architecture = network.architecture();
     let least = architecture.least_extent();
     let input = |extent, last| {
         let mut shape = vec![1, network.input().channels()];
@@ -287,15 +284,30 @@ fn extremes(architecture: Architecture, golden: &Golden) {
     }
 }
 
-fn check(name: &str, architecture: Architecture) {
+/// `name` is the golden's.
+fn check(name: &str, config: &NetworkConfig) {
     let golden = Golden::read(name);
-    assert_eq!(name.parse::<Architecture>().unwrap(), architecture);
-    extremes(architecture, &golden);
-    evaluation(architecture, &golden, Kind::Float, SINGLE);
-    evaluation(architecture, &golden, Kind::Double, DOUBLE);
-    gradients(architecture, &golden);
-    training(architecture, &golden, Kind::Float);
-    training(architecture, &golden, Kind::Double);
+    extremes(config, &golden);
+    evaluation(config, &golden, Kind::Float, SINGLE);
+    evaluation(config, &golden, Kind::Double, DOUBLE);
+    gradients(config, &golden);
+    training(config, &golden, Kind::Float);
+    training(config, &golden, Kind::Double);
+}
+
+/// With the width multiplier, narrower and wider.
+#[test]
+fn keras_mobilenet_v2_of_other_widths() {
+    for width in [0.35, 1.4] {
+        let config = NetworkConfig::new(Architecture::KerasMobileNetV2).with_width(width);
+        check(&format!("keras_mobilenet_v2_width_{width}"), &config);
+    }
+}
+
+#[test]
+fn basic_unet_of_other_features() {
+    let config = NetworkConfig::new(Architecture::BasicUNet2d).with_features([6, 9, 13, 20, 31, 10]);
+    check("basic_unet_2d_features", &config);
 }
 
 macro_rules! tests {
@@ -303,7 +315,8 @@ macro_rules! tests {
         $(
             #[test]
             fn $name() {
-                check(stringify!($name), Architecture::$architecture);
+                assert_eq!(stringify!($name).parse::<Architecture>().unwrap(), Architecture::$architecture);
+                check(stringify!($name), &NetworkConfig::new(Architecture::$architecture));
             }
         )*
     };

@@ -78,16 +78,16 @@ fn sample(tensor: &Tensor) -> Vec<f64> {
 struct Golden(BTreeMap<String, Tensor>);
 
 impl Golden {
-    fn read(family: &str, architecture: Architecture) -> Self {
+    fn read(family: &str, network: &str) -> Self {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/torchvision/{family}.safetensors"));
-        let prefix = format!("{architecture}/");
+        let prefix = format!("{network}/");
         let tensors = Tensor::read_safetensors(path).unwrap();
         let own = tensors
             .into_iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value)));
         let own = Self(own.collect());
-        assert!(!own.0.is_empty(), "{family} holds no {architecture}");
+        assert!(!own.0.is_empty(), "{family} holds no {network}");
         own
     }
 
@@ -123,10 +123,12 @@ impl Worst {
     }
 }
 
-fn compare(family: &str, architecture: Architecture) {
-    let golden = Golden::read(family, architecture);
+/// `name` is the golden's.
+fn compare(family: &str, name: &str, config: NetworkConfig) {
+    let golden = Golden::read(family, name);
     let build = || {
-        NetworkConfig::new(architecture)
+        config
+            .clone()
             .with_classes(10)
             .with_dropout(0.0)
             .with_stochastic_depth(0.0)
@@ -134,28 +136,21 @@ fn compare(family: &str, architecture: Architecture) {
             .unwrap()
     };
     let network = build();
-    begins_alike(architecture, &network, &golden);
+    let architecture = network.architecture();
+    begins_alike(name, &network, &golden);
     fill(&network);
     let facts = golden.values("facts");
-    assert_eq!(network.parameters() as f64, facts[0], "{architecture}: parameters");
+    assert_eq!(network.parameters() as f64, facts[0], "{name}: parameters");
     let shape = [&[1], &IMAGES[1..]].concat();
     let description = network.describe(&shape).unwrap();
     assert_eq!(
         description.parameters(),
         network.parameters(),
-        "{architecture}: no stage owns some"
+        "{name}: no stage owns some"
     );
-    assert_eq!(
-        description.multiply_adds() as f64,
-        facts[1],
-        "{architecture}: multiply-adds"
-    );
-    assert_eq!(
-        architecture.least_extent() as f64,
-        facts[2],
-        "{architecture}: least extent"
-    );
-    assert_eq!(architecture.input().size as f64, facts[3], "{architecture}: size");
+    assert_eq!(description.multiply_adds() as f64, facts[1], "{name}: multiply-adds");
+    assert_eq!(architecture.least_extent() as f64, facts[2], "{name}: least extent");
+    assert_eq!(architecture.input().size as f64, facts[3], "{name}: size");
     let least = architecture.least_extent();
     let smallest = Tensor::zeros([1, 3, least, least], (Kind::Float, Device::Cpu));
     let images = tensor(&IMAGES, 1.0, 0.0, "input");
@@ -165,7 +160,7 @@ fn compare(family: &str, architecture: Architecture) {
         assert_eq!(network.forward(&smallest).unwrap().size(), [1, 10]);
         let logits = Vec::try_from(network.forward(&images).unwrap().to_kind(Kind::Double).reshape([-1])).unwrap();
         evaluated.note(
-            &format!("{architecture} logits"),
+            &format!("{name} logits"),
             &logits,
             &golden.values("logits"),
             0.0,
@@ -178,7 +173,7 @@ fn compare(family: &str, architecture: Architecture) {
             let key = format!("stages/{}", stage.name());
             if golden.0.contains_key(&key) {
                 evaluated.note(
-                    &format!("{architecture} {key}"),
+                    &format!("{name} {key}"),
                     &sample(&x),
                     &golden.values(&key),
                     0.0,
@@ -187,32 +182,29 @@ fn compare(family: &str, architecture: Architecture) {
                 seen += 1;
             } else {
                 // What torchvision does by a function, not by a module.
-                assert!(
-                    ["flatten", "relu", "avgpool"].contains(&stage.name()),
-                    "{architecture} {key}"
-                );
+                assert!(["flatten", "relu", "avgpool"].contains(&stage.name()), "{name} {key}");
             }
         }
         assert_eq!(
             seen,
             golden.names("stages/").len(),
-            "{architecture}: some modules are no stages"
+            "{name}: some modules are no stages"
         );
     }
-    let single = trains_alike(architecture, &network, &images, &golden);
+    let single = trains_alike(name, &network, &images, &golden);
     drop(network);
     let network = build();
     fill(&network);
     network.variables().root().double();
-    let double = trains_alike(architecture, &network, &images.to_kind(Kind::Double), &golden);
+    let double = trains_alike(name, &network, &images.to_kind(Kind::Double), &golden);
     eprintln!(
-        "{architecture}: evaluated {:.1e}, trained {:.1e} in single precision, {:.1e} in double",
+        "{name}: evaluated {:.1e}, trained {:.1e} in single precision, {:.1e} in double",
         evaluated.0, single.0, double.0
     );
 }
 
 /// Fresh variables: the same numbers where they are constant, else the same spread, within six standard errors of it.
-fn begins_alike(architecture: Architecture, network: &Network, golden: &Golden) {
+fn begins_alike(network_name: &str, network: &Network, golden: &Golden) {
     let variables = network.variables().variables();
     for name in golden.names("init/") {
         let expected = golden.values(&format!("init/{name}"));
@@ -224,7 +216,7 @@ fn begins_alike(architecture: Architecture, network: &Network, golden: &Golden) 
         let [expected_mean, expected_spread, least, largest] = expected[..] else {
             panic!("{name}: {expected:?}");
         };
-        let what = format!("{architecture} {name}: mean {mean}, spread {spread}, expected {expected:?}");
+        let what = format!("{network_name} {name}: mean {mean}, spread {spread}, expected {expected:?}");
         if least == largest {
             assert!((mean - least).abs() <= 1e-7 * least.abs() && spread <= 1e-7, "{what}");
             continue;
@@ -246,7 +238,7 @@ fn begins_alike(architecture: Architecture, network: &Network, golden: &Golden) 
 }
 
 /// One step of gradient descent, in the precision of the images and variables.
-fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, golden: &Golden) -> Worst {
+fn trains_alike(name: &str, network: &Network, images: &Tensor, golden: &Golden) -> Worst {
     let variables = network.variables().variables();
     let labels = Tensor::from_slice(&[3i64, 7]);
     let loss = |logits: &Tensor| logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
@@ -259,10 +251,10 @@ fn trains_alike(architecture: Architecture, network: &Network, images: &Tensor, 
     let mut note = |quantity: &str, what: &str, found: &[f64], expected: &[f64]| {
         let (scale, tolerance) = match (kind, quantity) {
             (Kind::Double, _) => (0.0, TRAINED),
-            (_, "gradients") => (floor, single_precision::tolerance(architecture.name(), quantity)),
-            _ => (0.0, single_precision::tolerance(architecture.name(), quantity)),
+            (_, "gradients") => (floor, single_precision::tolerance(name, quantity)),
+            _ => (0.0, single_precision::tolerance(name, quantity)),
         };
-        let message = format!("{architecture} {what} in {kind:?}");
+        let message = format!("{name} {what} in {kind:?}");
         worst.note(&message, found, expected, scale, tolerance);
     };
 
@@ -333,7 +325,7 @@ fn training_drops_as_often() {
         ConvNextTiny,
         ConvNextSmall,
     ] {
-        let golden = Golden::read("chances", architecture);
+        let golden = Golden::read("chances", architecture.name());
         let network = NetworkConfig::new(architecture)
             .with_classes(2)
             .build(Device::Cpu)
@@ -378,7 +370,7 @@ fn training_drops_as_often() {
 
 fn family(name: &str, architectures: &[Architecture]) {
     for &architecture in architectures {
-        compare(name, architecture);
+        compare(name, architecture.name(), NetworkConfig::new(architecture));
     }
 }
 
@@ -436,6 +428,20 @@ fn mobilenet() {
         "mobilenetv3",
         &[Architecture::MobileNetV3Small, Architecture::MobileNetV3Large],
     );
+}
+
+/// With the width multiplier, narrower and wider.
+#[test]
+fn mobilenets_of_other_widths() {
+    for (architecture, width) in [
+        (Architecture::MobileNetV2, 0.35),
+        (Architecture::MobileNetV2, 1.4),
+        (Architecture::MobileNetV3Small, 0.5),
+        (Architecture::MobileNetV3Large, 1.3),
+    ] {
+        let config = NetworkConfig::new(architecture).with_width(width);
+        compare("widths", &format!("{architecture}_width_{width}"), config);
+    }
 }
 
 #[test]

@@ -321,6 +321,34 @@ fn settings_no_network_can_have_and_images_it_cannot_take_are_named() {
             Err(ModelError::StochasticDepth { .. })
         ));
     }
+    let mobile = NetworkConfig::new(Architecture::MobileNetV2);
+    for width in [0.0, -1.0, f64::NAN, f64::INFINITY, 101.0] {
+        assert!(matches!(
+            mobile.clone().with_width(width).build(Device::Cpu),
+            Err(ModelError::Width { most, .. }) if most == 100.0
+        ));
+    }
+    let unet = NetworkConfig::new(Architecture::BasicUNet2d);
+    for place in 0..6 {
+        for channels in [i64::MIN, 0, 1, (1 << 16) + 1, i64::MAX] {
+            let mut asked = [8; 6];
+            asked[place] = channels;
+            assert!(matches!(
+                unet.clone().with_features(asked).build(Device::Cpu),
+                Err(ModelError::Features { features, .. }) if features == asked
+            ));
+        }
+    }
+    for (config, name, what) in [
+        (config.with_width(0.5), "squeezenet1_0", "width"),
+        (unet.with_width(0.5), "basic_unet_2d", "width"),
+        (mobile.with_features([8; 6]), "mobilenet_v2", "features"),
+    ] {
+        let error = config.build(Device::Cpu).unwrap_err();
+        assert!(matches!(error, ModelError::FixedSize { setting, .. } if setting == what));
+        let message = error.to_string();
+        assert!(message.contains(name) && message.contains(what), "{message}");
+    }
     let net = network(Architecture::SqueezeNet1_0, 2, 1);
     for (shape, found) in [
         (&[1, 3, 20, 64][..], "[1, 3, 20, 64]"),

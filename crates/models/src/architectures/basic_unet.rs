@@ -4,7 +4,7 @@
 //! [arXiv:1505.04597](https://arxiv.org/abs/1505.04597), in the form of Falk et al., "U-Net: deep learning for cell
 //! counting, detection, and morphometry", 2019,
 //! [doi:10.1038/s41592-018-0261-2](https://doi.org/10.1038/s41592-018-0261-2). Layout, variable names and initialisation
-//! are those of MONAI's `BasicUNet` with its defaults: 32 to 256 channels, instance norms, leaky ReLUs.
+//! are those of MONAI's `BasicUNet` with instance norms and leaky ReLUs, as it has by default.
 //!
 //! Every level hands its output across to the way up: the stage below it puts aside what it is given, and the one that
 //! merges the level takes it.
@@ -12,7 +12,7 @@
 use tch::{TchError, Tensor};
 
 use crate::architecture::Settings;
-use crate::layers::{Conv, ConvConfig, Init, InstanceNorm, Layer, MaxPool, Pass, TransposedConv};
+use crate::layers::{Conv, ConvConfig, Dropout, Init, InstanceNorm, Layer, MaxPool, Pass, TransposedConv};
 use crate::scope::Scope;
 use crate::stage::Stage;
 
@@ -22,21 +22,35 @@ pub(crate) const HEAD: &str = "final_conv";
 /// The smallest extent of the longest axis, so that the lowest level's instance norms have more than one place.
 pub(crate) const LEAST_LONGEST: i64 = 32;
 
-/// Channels of the levels, from the image's resolution down.
-const FEATURES: [i64; 5] = [32, 32, 64, 128, 256];
+/// Which of the family.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BasicUNetConfig {
+    /// Channels of the levels, from the image's resolution down, and at the end of the way up.
+    features: [i64; 6],
+    dropout: f64,
+}
 
-/// Channels at the end of the way up.
-const LAST: i64 = 32;
+impl BasicUNetConfig {
+    pub(crate) fn basic_unet() -> Self {
+        Self {
+            features: [32, 32, 64, 128, 256, 32],
+            dropout: 0.0,
+        }
+    }
+}
 
 /// What a leaky ReLU leaves of negative numbers.
 const SLOPE: f64 = 0.1;
 
-/// Twice: 3×3 convolution with bias, instance norm, leaky ReLU.
+/// Twice: 3×3 convolution with bias, instance norm, dropout, leaky ReLU.
 #[derive(Debug)]
-struct TwoConv<const D: usize>([(Conv<D>, InstanceNorm); 2]);
+struct TwoConv<const D: usize> {
+    convs: [(Conv<D>, InstanceNorm); 2],
+    dropout: Dropout,
+}
 
 impl<const D: usize> TwoConv<D> {
-    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64) -> Result<Self, TchError> {
+    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, dropout: Dropout) -> Result<Self, TchError> {
         let conv = |name: &str, inputs| {
             let scope = scope / name;
             let config = ConvConfig::new(inputs, outputs, 3)
@@ -47,14 +61,18 @@ impl<const D: usize> TwoConv<D> {
                 InstanceNorm::new(&(&scope / "adn.N"), outputs)?,
             ))
         };
-        Ok(Self([conv("conv_0", inputs)?, conv("conv_1", outputs)?]))
+        Ok(Self {
+            convs: [conv("conv_0", inputs)?, conv("conv_1", outputs)?],
+            dropout,
+        })
     }
 }
 
 impl<const D: usize> Layer for TwoConv<D> {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        self.0.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| {
+        self.convs.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| {
             let y = norm.forward(&conv.forward(&x, pass)?, pass)?;
+            let y = self.dropout.forward(&y, pass)?;
             // Torch's own leaky ReLU has another slope, which tch does not let one choose.
             y.f_prelu(&Tensor::f_full([1], SLOPE, (y.kind(), y.device()))?)
         })
@@ -100,18 +118,24 @@ fn like(up: Tensor, size: &[i64]) -> Result<Tensor, TchError> {
 }
 
 /// `conv_0`, `down_1` … `down_4`, `upcat_4` … `upcat_1`, `final_conv`: logits `[N, classes, …]` of every pixel.
-pub(crate) fn stages<const D: usize>(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
-    let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, FEATURES[0])?;
+pub(crate) fn stages<const D: usize>(
+    scope: &Scope<'_>,
+    settings: &Settings,
+    config: &BasicUNetConfig,
+) -> Result<Vec<Stage>, TchError> {
+    let dropout = Dropout(settings.dropout.unwrap_or(config.dropout));
+    let [levels @ .., last] = settings.features.unwrap_or(config.features);
+    let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, levels[0], dropout)?;
     let mut stages = vec![Stage::layer("conv_0", first)];
-    for (index, level) in FEATURES.windows(2).enumerate() {
+    for (index, level) in levels.windows(2).enumerate() {
         let name = format!("down_{}", index + 1);
-        let convs = TwoConv::new(&(&(scope / name.as_str()) / "convs"), level[0], level[1])?;
+        let convs = TwoConv::new(&(&(scope / name.as_str()) / "convs"), level[0], level[1], dropout)?;
         stages.push(Stage::layer(name, Down::<D>(convs)));
     }
-    for (index, level) in FEATURES.windows(2).enumerate().rev() {
+    for (index, level) in levels.windows(2).enumerate().rev() {
         let (here, below) = (level[0], level[1]);
         let (up, outputs) = match index {
-            0 => (below, LAST),
+            0 => (below, last),
             _ => (below / 2, here),
         };
         let name = format!("upcat_{}", index + 1);
@@ -119,11 +143,11 @@ pub(crate) fn stages<const D: usize>(scope: &Scope<'_>, settings: &Settings) -> 
         let layer = UpCat::<D> {
             name: name.clone(),
             up: TransposedConv::new(&(&scope / "upsample.deconv"), below, up)?,
-            merge: TwoConv::new(&(&scope / "convs"), here + up, outputs)?,
+            merge: TwoConv::new(&(&scope / "convs"), here + up, outputs, dropout)?,
         };
         stages.push(Stage::layer(name, layer));
     }
-    let last = ConvConfig::<D>::new(LAST, settings.classes, 1).with_bias(Init::TorchDefault);
+    let last = ConvConfig::<D>::new(last, settings.classes, 1).with_bias(Init::TorchDefault);
     stages.push(Stage::layer(HEAD, Conv::new(&(scope / HEAD), last)?));
     Ok(stages)
 }

@@ -6,7 +6,7 @@
 
 use tch::TchError;
 
-use super::mobilenet_v3::multiple_of_8;
+use super::mobilenet_v2::multiple_of_8;
 use crate::architecture::Settings;
 use crate::layers::{
     Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Linear,

@@ -41,6 +41,39 @@ impl Widths {
     }
 }
 
+/// Which of the family, of which there is one: what the paper's Table 1 lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GoogLeNetConfig {
+    /// The blocks at each resolution.
+    inceptions: [&'static [Widths]; 3],
+    dropout: f64,
+}
+
+impl GoogLeNetConfig {
+    pub(crate) fn googlenet() -> Self {
+        Self {
+            inceptions: [
+                &[
+                    Widths(64, [96, 128], [16, 32], 32),
+                    Widths(128, [128, 192], [32, 96], 64),
+                ],
+                &[
+                    Widths(192, [96, 208], [16, 48], 64),
+                    Widths(160, [112, 224], [24, 64], 64),
+                    Widths(128, [128, 256], [24, 64], 64),
+                    Widths(112, [144, 288], [32, 64], 64),
+                    Widths(256, [160, 320], [32, 128], 128),
+                ],
+                &[
+                    Widths(256, [160, 320], [32, 128], 128),
+                    Widths(384, [192, 384], [48, 128], 128),
+                ],
+            ],
+            dropout: 0.2,
+        }
+    }
+}
+
 /// A 1×1 convolution, two 3×3 behind 1×1, and a pool before 1×1, side by side.
 struct Inception([Sequence; 4]);
 
@@ -75,18 +108,7 @@ impl Layer for Inception {
 
 /// `conv1`, `maxpool1`, `conv2`, `conv3`, `maxpool2`, `inception3a` … `inception5b` with `maxpool3` and `maxpool4`
 /// between, `avgpool`, `flatten`, `dropout`, `fc`.
-pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
-    const BLOCKS: [(&str, Widths); 9] = [
-        ("inception3a", Widths(64, [96, 128], [16, 32], 32)),
-        ("inception3b", Widths(128, [128, 192], [32, 96], 64)),
-        ("inception4a", Widths(192, [96, 208], [16, 48], 64)),
-        ("inception4b", Widths(160, [112, 224], [24, 64], 64)),
-        ("inception4c", Widths(128, [128, 256], [24, 64], 64)),
-        ("inception4d", Widths(112, [144, 288], [32, 64], 64)),
-        ("inception4e", Widths(256, [160, 320], [32, 128], 128)),
-        ("inception5a", Widths(256, [160, 320], [32, 128], 128)),
-        ("inception5b", Widths(384, [192, 384], [48, 128], 128)),
-    ];
+pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &GoogLeNetConfig) -> Result<Vec<Stage>, TchError> {
     let conv = |name: &str, config| Ok::<_, TchError>(Stage::layer(name, conv(&(scope / name), config)?));
     let pool = |name: &str, kernel| Stage::layer(name, MaxPool::<2>::new(kernel, 2).with_ceil_mode());
     let mut stages = vec![
@@ -97,20 +119,24 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
         pool("maxpool2", 3),
     ];
     let mut inputs = 192;
-    for (name, widths) in BLOCKS {
-        match name {
-            "inception4a" => stages.push(pool("maxpool3", 3)),
-            "inception5a" => stages.push(pool("maxpool4", 2)),
+    for (group, blocks) in (3..).zip(config.inceptions) {
+        match group {
+            4 => stages.push(pool("maxpool3", 3)),
+            5 => stages.push(pool("maxpool4", 2)),
             _ => {}
         }
-        stages.push(Stage::layer(name, Inception::new(&(scope / name), inputs, widths)?));
-        inputs = widths.outputs();
+        for (block, &widths) in ('a'..).zip(blocks) {
+            let name = format!("inception{group}{block}");
+            let inception = Inception::new(&(scope / &name), inputs, widths)?;
+            stages.push(Stage::layer(name, inception));
+            inputs = widths.outputs();
+        }
     }
     let head = LinearConfig::new(inputs, settings.classes).with_init(INIT);
     stages.extend([
         Stage::layer("avgpool", GlobalAveragePool),
         Stage::layer("flatten", Flatten),
-        Stage::layer("dropout", Dropout(settings.dropout.unwrap_or(0.2))),
+        Stage::layer("dropout", Dropout(settings.dropout.unwrap_or(config.dropout))),
         Stage::layer(HEAD, Linear::new(&(scope / HEAD), head)?),
     ]);
     Ok(stages)

@@ -12,6 +12,24 @@ use crate::layers::{Activation, AveragePool, ConvConfig, ConvNorm, Layer, MaxPoo
 use crate::scope::Scope;
 use crate::stage::Stage;
 
+/// Which of the family, of which there is one: what varies from block to block of a kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InceptionV3Config {
+    /// Channels behind the pool of each of the first blocks, with square kernels.
+    pooled: [i64; 3],
+    /// Channels between the convolutions of each of the blocks that have 7×7 kernels in two factors.
+    factorised: [i64; 4],
+}
+
+impl InceptionV3Config {
+    pub(crate) fn inception_v3() -> Self {
+        Self {
+            pooled: [32, 64, 64],
+            factorised: [128, 160, 160, 192],
+        }
+    }
+}
+
 /// Layers one after the other, then, if there are any, several side by side on their result.
 #[derive(Default)]
 struct Branch {
@@ -128,7 +146,11 @@ fn max_pool() -> MaxPool<2> {
 
 /// `conv2d`, `batch_normalization`, `activation` and so on to `activation_4`, with `max_pooling2d` after the third
 /// convolution and `max_pooling2d_1` after the fifth; `mixed0` … `mixed10`, `avg_pool`, `predictions`.
-pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage>, TchError> {
+pub(crate) fn stages(
+    scope: &Scope<'_>,
+    settings: &Settings,
+    config: &InceptionV3Config,
+) -> Result<Vec<Stage>, TchError> {
     let mut convs = Convs {
         layers: Layers::new(scope, norm(0.99, 1e-3).without_scale()),
         count: 0,
@@ -141,7 +163,8 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
     convs.stem(ConvConfig::new(80, 192, 3))?;
     convs.layers.stage("max_pooling2d_1", max_pool());
 
-    for (index, inputs, pooled) in [(0, 192, 32), (1, 256, 64), (2, 288, 64)] {
+    let mut inputs = 192;
+    for (index, pooled) in (0..).zip(config.pooled) {
         let branches = vec![
             convs.branch(inputs, &[(64, [1, 1])])?,
             convs.branch(inputs, &[(48, [1, 1]), (64, [5, 5])])?,
@@ -149,6 +172,7 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
             convs.pooled(inputs, pooled)?,
         ];
         convs.mixed(index, branches);
+        inputs = 64 + 64 + 96 + pooled;
     }
 
     let pool = || Branch {
@@ -156,13 +180,13 @@ pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings) -> Result<Vec<Stage
         fork: Vec::new(),
     };
     let branches = vec![
-        convs.down(288, &[], (384, [3, 3]))?,
-        convs.down(288, &[(64, [1, 1]), (96, [3, 3])], (96, [3, 3]))?,
+        convs.down(inputs, &[], (384, [3, 3]))?,
+        convs.down(inputs, &[(64, [1, 1]), (96, [3, 3])], (96, [3, 3]))?,
         pool(),
     ];
     convs.mixed(3, branches);
 
-    for (index, width) in [(4, 128), (5, 160), (6, 160), (7, 192)] {
+    for (index, width) in (4..).zip(config.factorised) {
         let branches = vec![
             convs.branch(768, &[(192, [1, 1])])?,
             convs.branch(768, &[(width, [1, 1]), (width, [1, 7]), (192, [7, 1])])?,

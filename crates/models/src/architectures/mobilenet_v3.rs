@@ -5,6 +5,7 @@
 
 use tch::TchError;
 
+use super::mobilenet_v2::multiple_of_8;
 use crate::architecture::Settings;
 use crate::layers::{
     Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Fan, Flatten, GlobalAveragePool, Init, Linear,
@@ -34,6 +35,9 @@ pub(crate) struct MobileNetV3Config {
     blocks: Vec<BlockConfig>,
     /// Width of the classifier's first layer.
     classifier: i64,
+    /// The width multiplier.
+    width: f64,
+    dropout: f64,
 }
 
 impl MobileNetV3Config {
@@ -49,6 +53,8 @@ impl MobileNetV3Config {
         Self {
             blocks: blocks.iter().map(block).collect(),
             classifier,
+            width: 1.0,
+            dropout: 0.2,
         }
     }
 
@@ -94,16 +100,6 @@ impl MobileNetV3Config {
             ],
             1280,
         )
-    }
-}
-
-/// The multiple of 8 that is nearest to a width, but not less than nine tenths of it.
-pub(crate) fn multiple_of_8(width: f64) -> i64 {
-    let nearest = ((width + 4.0) as i64 / 8 * 8).max(8);
-    if (nearest as f64) < 0.9 * width {
-        nearest + 8
-    } else {
-        nearest
     }
 }
 
@@ -165,15 +161,22 @@ pub(crate) fn stages(
         let conv = conv_norm(&(scope / name), config)?.with_activation(Activation::HardSwish);
         Ok::<_, TchError>(Stage::layer(name, conv))
     };
-    let stem = ConvConfig::new(settings.channels, 16, 3).with_stride(2);
+    let width = settings.width.unwrap_or(config.width);
+    let scaled = |channels: i64| multiple_of_8(channels as f64 * width);
+    let mut inputs = scaled(16);
+    let stem = ConvConfig::new(settings.channels, inputs, 3).with_stride(2);
     let mut stages = vec![with_hard_swish(&name(0), stem)?];
-    let mut inputs = 16;
     for &shape in &config.blocks {
+        let shape = BlockConfig {
+            hidden: scaled(shape.hidden),
+            outputs: scaled(shape.outputs),
+            ..shape
+        };
         let name = name(stages.len());
         stages.push(Stage::layer(&name, block(&(scope / &name), inputs, shape)?));
         inputs = shape.outputs;
     }
-    let last = 6 * inputs;
+    let (last, classifier) = (6 * inputs, scaled(config.classifier));
     stages.push(with_hard_swish(&name(stages.len()), ConvConfig::new(inputs, last, 1))?);
 
     let linear = |name: &str, inputs, outputs| {
@@ -185,10 +188,10 @@ pub(crate) fn stages(
     stages.extend([
         Stage::layer("avgpool", GlobalAveragePool),
         Stage::layer("flatten", Flatten),
-        linear("classifier.0", last, config.classifier)?,
+        linear("classifier.0", last, classifier)?,
         Stage::layer("classifier.1", Activation::HardSwish),
-        Stage::layer("classifier.2", Dropout(settings.dropout.unwrap_or(0.2))),
-        linear(HEAD, config.classifier, settings.classes)?,
+        Stage::layer("classifier.2", Dropout(settings.dropout.unwrap_or(config.dropout))),
+        linear(HEAD, classifier, settings.classes)?,
     ]);
     Ok(stages)
 }

@@ -99,9 +99,17 @@ NETWORKS = {
 }
 
 
+# Networks by a setting of Keras's: its name for them, and the setting.
+SETTINGS = {}
+for alpha in (0.35, 1.4):
+    SETTINGS[f"keras_mobilenet_v2_width_{alpha}"] = ("keras_mobilenet_v2", {"alpha": alpha})
+    NETWORKS[f"keras_mobilenet_v2_width_{alpha}"] = NETWORKS["keras_mobilenet_v2"]
+
+
 def filled(name, size, gain):
     """The network for one input size (Keras fixes some paddings when it builds), weights by formula."""
-    model = build(name, weights=None, classes=CLASSES, input_shape=(*size, 3))
+    name, settings = SETTINGS.get(name, (name, {}))
+    model = build(name, weights=None, classes=CLASSES, input_shape=(*size, 3), **settings)
     for key, variable, axes in variables(model):
         # A permuted shape's array, brought back to Keras's layout.
         shape = tuple(variable.shape[axis] for axis in axes)

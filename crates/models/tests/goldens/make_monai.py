@@ -38,9 +38,9 @@ UP = [f"upcat_{level}" for level in (4, 3, 2, 1)]
 UNET = ["conv_0", *DOWN, *UP, "final_conv"]
 
 
-def unet(dimensions, channels):
+def unet(dimensions, channels, **settings):
     def build():
-        return nets.BasicUNet(spatial_dims=dimensions, in_channels=channels, out_channels=CLASSES)
+        return nets.BasicUNet(spatial_dims=dimensions, in_channels=channels, out_channels=CLASSES, **settings)
 
     return build, UNET, channels
 
@@ -54,6 +54,8 @@ NETWORKS = {
     "resnet34_3d": (resnet(34, [3, 4, 6, 3]), 0.7, *VOLUMES),
     "resnet50_3d": (resnet(50, [3, 4, 6, 3]), 0.7, *VOLUMES),
     "basic_unet_2d": (unet(2, 3), 1.0, *PICTURES),
+    # Odd ones too, which the way up halves.
+    "basic_unet_2d_features": (unet(2, 3, features=(6, 9, 13, 20, 31, 10)), 1.0, *PICTURES),
     "basic_unet_3d": (unet(3, 1), 1.0, [(32, 32, 48), (37, 35, 33)], (32, 32, 32)),
 }
 

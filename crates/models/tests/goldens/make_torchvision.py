@@ -63,6 +63,17 @@ FAMILIES = {
     "googlenet": (GOOGLENET, ["googlenet"]),
     "regnet": (REGNET, ["regnet_y_400mf"]),
 }
+# Networks by a setting of torchvision's: its name for them, and the setting.
+WIDTHS = {
+    f"{name}_width_{width}": (name, {"width_mult": width})
+    for name, width in [
+        ("mobilenet_v2", 0.35),
+        ("mobilenet_v2", 1.4),
+        ("mobilenet_v3_small", 0.5),
+        ("mobilenet_v3_large", 1.3),
+    ]
+}
+FAMILIES["widths"] = (PLAIN, [*WIDTHS])
 
 
 # The last scale of a residual branch.
@@ -99,7 +110,8 @@ def spread(names, count):
 
 def build(name, init_weights=True):
     # GoogLeNet's auxiliary heads are only there for training.
-    settings = {"aux_logits": False, "init_weights": init_weights} if name == "googlenet" else {}
+    auxiliary = {"aux_logits": False, "init_weights": init_weights} if name == "googlenet" else {}
+    name, settings = WIDTHS.get(name, (name, auxiliary))
     torch.manual_seed(0)
     return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **settings)
 
@@ -180,7 +192,8 @@ def goldens(name, stages):
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images[:1])
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    published, _ = WIDTHS.get(name, (name, {}))
+    weights = torchvision.models.get_model_weights(published)["IMAGENET1K_V1"]
     yield "facts", torch.tensor(
         [
             sum(parameter.numel() for parameter in network.parameters()),
@@ -196,8 +209,8 @@ def goldens(name, stages):
 
 def chances():
     for _, names in FAMILIES.values():
-        # It counts with tensors while it is built, and drops nothing.
-        for name in set(names) - {"regnet_y_400mf"}:
+        # RegNet counts with tensors while it is built, and drops nothing; a width changes no probability.
+        for name in set(names) - {"regnet_y_400mf"} - WIDTHS.keys():
             with torch.device("meta"):
                 network = build(name, init_weights=False)
             for key, module in network.named_modules():

@@ -22,7 +22,8 @@ pub enum Fusion {
     Mean,
     /// `max over l of m[l]`: what any layer saw.
     Maximum,
-    /// `product over l of m[l]`: what every layer saw. A layer without a map leaves nothing.
+    /// `product over l of m[l]`: what every layer saw. A layer without a map leaves nothing. With Grad-CAM++'s maps it is
+    /// what pytorch-grad-cam and torch-cam call Refine-CAM, [arXiv:2605.14641](https://arxiv.org/abs/2605.14641).
     Product,
     /// LayerCAM's: `max over l of tanh(gamma max(0, M[l]) / max M[l])`. The hyperbolic tangent lifts
     /// the weak values of shallow layers, which are sharp but of lower contrast.

@@ -15,20 +15,12 @@ from pathlib import Path
 import pytorch_grad_cam as pgc
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import methods
 
 HERE = Path(__file__).parent
-
-
-def load(build):
-    tensors = load_file(HERE / f"methods_{build.__name__}.safetensors")
-    net = build()
-    state = {key.removeprefix("weights."): value for key, value in tensors.items() if key.startswith("weights.")}
-    net.load_state_dict(state, strict=False)
-    return net.eval(), tensors["images"], tensors["targets"].tolist()
 
 
 def rescaled(values, whole_layer, epsilon):
@@ -64,7 +56,7 @@ def formula(net, images, targets, whole_layer, epsilon=0):
 
 out = {}
 for build in (methods.plain, methods.volumes):
-    net, images, targets = load(build)
+    net, images, targets = methods.load(build)
     if build is methods.plain:
         with pgc.FullGrad(net, []) as cam:
             theirs = torch.from_numpy(cam(images, [ClassifierOutputTarget(target) for target in targets]))

@@ -30,7 +30,7 @@ import torchcam.methods as torchcam
 from captum.attr import LayerGradCam, Occlusion
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection, get_2d_projection_kernel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -163,6 +163,15 @@ class At:
         return values.sum(self.space, keepdim=True)
 
 
+def plus_plus_weights(at, epsilon):
+    """Equation 19 of Chattopadhyay et al. with the score exp(logit), whose derivatives are powers of the gradient and whose
+    own factor cancels. pytorch-grad-cam adds 1e-6 to the denominator, which counts where gradients are small; torch-cam
+    has no denominator at all, because it divides a copy."""
+    alpha = at.g**2 / (2 * at.g**2 + at.sums(at.a) * at.g**3 + epsilon)
+    alpha[at.g == 0] = 0
+    return (alpha * at.g.relu()).sum(at.space)
+
+
 def upsampled(maps, size):
     """Bilinear or trilinear at half-pixel centres. `maps` is [N, C, space]."""
     return F.interpolate(maps, size, mode="bilinear" if len(size) == 2 else "trilinear", align_corners=False)
@@ -177,9 +186,9 @@ class OnTheGrid:
         self.cam = cls(net, [net.get_submodule(layer)], **settings)
         self.cam.get_target_width_height = lambda _images: None
 
-    def __call__(self, images, targets):
+    def __call__(self, images, targets, **smoothing):
         with self.cam as cam:
-            maps = cam(images, targets)
+            maps = cam(images, targets, **smoothing)
         return normalised(maps)
 
 
@@ -215,14 +224,7 @@ def gradient_methods(out, net, layer, images, targets):
     captum = LayerGradCam(net, net.get_submodule(layer)).attribute(images, torch.tensor(targets), relu_attributions=True)
     same(normalised(captum[:, 0].detach()), out[f"maps.grad_cam.{layer}"], 1e-5)
 
-    # Equation 19 of Chattopadhyay et al. with the score exp(logit), whose derivatives are powers of the gradient and whose
-    # own factor cancels. pytorch-grad-cam adds 1e-6 to the denominator, which counts where gradients are small; torch-cam
-    # has no denominator at all, because it divides a copy.
-    def plus_plus(epsilon):
-        alpha = at.g**2 / (2 * at.g**2 + at.sums(at.a) * at.g**3 + epsilon)
-        alpha[at.g == 0] = 0
-        return normalised(per_channel((alpha * at.g.relu()).sum(at.space), at.a))
-
+    plus_plus = lambda epsilon: normalised(per_channel(plus_plus_weights(at, epsilon), at.a))
     out[f"maps.grad_cam_plus_plus.{layer}"] = plus_plus(0)
     same(grid(pgc.GradCAMPlusPlus), plus_plus(1e-6), 1e-5)
 
@@ -423,6 +425,15 @@ def write(name, net, images, targets, layers):
     path.chmod(0o644)
     assert path.stat().st_size < 300_000, path
     print(name, path.stat().st_size)
+
+
+def load(build):
+    """One of the networks with the weights, the images and the targets that its file holds."""
+    tensors = load_file(HERE / f"methods_{build.__name__}.safetensors")
+    net = build()
+    state = {key.removeprefix("weights."): value for key, value in tensors.items() if key.startswith("weights.")}
+    net.load_state_dict(state, strict=False)
+    return net.eval(), tensors["images"], tensors["targets"].tolist()
 
 
 def main():

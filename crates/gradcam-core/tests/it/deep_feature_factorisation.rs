@@ -46,46 +46,63 @@ fn product(found: &Factorisation) -> ArrayD<f32> {
     out
 }
 
-/// scikit-learn 1.9.1's best of 20 random starts, see `tests/goldens/composition.py`. The seed's own
-/// start may end in another minimum, up to 7 % worse there as here, where there is more than one: with five
-/// concepts. With fewer all starts end alike.
+/// scikit-learn 1.9.1's best of 24 starts, see `tests/goldens/composition.py`: what the factors leave, and the factors, unless
+/// the file says that others leave as little. With the usual settings, which stop where iterations gain little, the best
+/// of ten starts leaves as little to 1e-3, and none leaves more than scikit-learn's worst with its usual settings by 5e-3:
+/// starts end in different minima, there as here. The best start, brought to the end, leaves as little to 1e-5, and the factors agree to 1e-4 of
+/// their largest value: near a minimum the error hardly tells one from the next.
 #[cfg(feature = "torch")]
 #[test]
-fn reconstructs_as_well_as_scikit_learn() {
-    let net = crate::two_layers::TwoLayers::read();
-    for (layer, offset, name) in [
-        ("relu2", Offset::None, "factors"),
-        ("conv2", Offset::ChannelMinimum, "factors.shifted"),
-    ] {
-        let capture = net.stages().capture(&net.images(), &[layer]).unwrap();
-        let activations = crate::small_net::array(capture.activations(layer).unwrap());
-        for (concepts, tolerance) in [(1, 1e-6), (2, 1e-4), (3, 1e-4), (5, 1e-4)] {
-            let expected = net.get(&format!("{name}.{concepts}.error")).double_value(&[0]);
-            let errors: Vec<f64> = (0..10)
-                .map(|seed| {
-                    let settings = settings(concepts).with_offset(offset).with_seed(seed);
-                    let found = deep_feature_factorisation(activations.view(), &settings).unwrap();
-                    assert!(found.converged);
-                    found.error
-                })
-                .collect();
-            let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-            assert!(
-                (best / expected - 1.0).abs() < tolerance,
-                "{name} {concepts}: {best} {expected}"
-            );
-            eprintln!(
-                "{name} {concepts}: best {:.1e}, errors {errors:.4?}",
-                best / expected - 1.0
-            );
-            let worst = errors.iter().copied().fold(0.0, f64::max);
-            let allowed = if concepts < 5 { 1e-3 } else { 0.07 };
-            assert!(
-                worst / expected - 1.0 < allowed,
-                "{name} {concepts}: {worst} {expected}"
-            );
+fn factorises_as_scikit_learn_does() {
+    let mut compared = 0;
+    for golden in crate::goldens::Golden::all() {
+        let layers = [golden.layers[0], golden.layers[1], "conv2"];
+        let capture = golden.stages().capture(&golden.images(), &layers).unwrap();
+        for layer in layers {
+            let activations = crate::small_net::array(capture.activations(layer).unwrap());
+            let offset = match layer {
+                "conv2" => Offset::ChannelMinimum,
+                _ => Offset::None,
+            };
+            let factorise = |settings| deep_feature_factorisation(activations.view(), &settings).unwrap();
+            for concepts in [1, 2, 3, 5] {
+                let key = format!("factors.{layer}.{concepts}");
+                let Some(expected) = golden.find(&format!("{key}.error")) else {
+                    assert!(concepts >= activations.shape()[1], "{key} is not in the file");
+                    continue;
+                };
+                let [least, most] = [0, 1].map(|index| expected.double_value(&[index]));
+                let settings = settings(concepts).with_offset(offset);
+                let mut starts: Vec<(f64, u64)> = (0..10)
+                    .map(|seed| {
+                        let found = factorise(settings.clone().with_seed(seed));
+                        assert!(found.converged, "{key}");
+                        (found.error, seed)
+                    })
+                    .collect();
+                starts.sort_by(|a, b| a.0.total_cmp(&b.0));
+                let [(best, seed), .., (worst, _)] = starts[..] else {
+                    unreachable!("ten starts");
+                };
+                let (best, worst) = (best / least - 1.0, worst / most - 1.0);
+                eprintln!("{key}: the best start leaves {best:.1e} more than the peer's, the worst {worst:.1e}");
+                assert!(best.abs() < 1e-3 && worst < 5e-3, "{key}: {best:e} {worst:e}");
+
+                let to_the_end = settings.with_tolerance(1e-15).with_iterations(20_000);
+                let found = factorise(to_the_end.with_seed(seed));
+                let more = found.error / least - 1.0;
+                eprintln!("{key}: at the end {more:.1e} more");
+                assert!(more.abs() < 1e-5, "{key}: {more:e}");
+                if golden.find(&format!("{key}.maps")).is_some() {
+                    compared += 1;
+                    let tensor = |values: ArrayD<f32>| tch::Tensor::try_from(values).unwrap();
+                    golden.check_values(&format!("{key}.maps"), &tensor(found.maps), 1e-4);
+                    golden.check_values(&format!("{key}.concepts"), &tensor(found.concepts.into_dyn()), 1e-4);
+                }
+            }
         }
     }
+    assert_eq!(compared, 27);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-use gradcam_core::{CamError, Content, Fusion, Maps, fuse, grad_cam};
+use gradcam_core::{AtLayer, CamError, Content, Fusion, Maps, fuse, grad_cam, layer_cam};
 use tch::{Device, Kind, Tensor};
 
+use crate::goldens::{Golden, MAPS};
 use crate::small_net::{largest_difference, normal};
-use crate::two_layers::TwoLayers;
 
 const ALL: [Fusion; 4] = [Fusion::Mean, Fusion::Maximum, Fusion::Product, Fusion::LAYER_CAM];
 
@@ -10,27 +10,30 @@ fn maps(shape: &[i64], seed: i64) -> Maps {
     Maps::new(&normal(shape, seed)).unwrap()
 }
 
-/// pytorch-grad-cam 1.5.7 with two target layers. It adds 1e-7 to each range, which of maps as small as
-/// these is up to 1e-4 of it.
+/// pytorch-grad-cam 1.5.7 with two target layers, torch-cam 0.5.0's Grad-CAM, Refine-CAM and LayerCAM; see
+/// `tests/goldens/composition.py`.
 #[test]
-fn the_mean_agrees_with_pytorch_grad_cam() {
-    let net = TwoLayers::read();
-    let capture = net.stages().capture(&net.images(), &["relu1", "relu2"]).unwrap();
-    let gradients = capture.gradients(&net.targets()).unwrap();
-    let [first, second] = ["relu1", "relu2"].map(|layer| grad_cam(&gradients.at(layer).unwrap()).unwrap());
-    let fused = fuse(&[&first, &second], &[12, 17], Fusion::Mean).unwrap();
-    let difference = largest_difference(fused.normalise().unwrap().tensor(), &net.get("fusion.mean"));
-    assert!(difference < 1e-4, "{difference}");
-}
-
-/// torch-cam 0.5.0 on maps divided by their maxima, in single precision.
-#[test]
-fn the_scaled_fusion_agrees_with_torch_cam() {
-    let net = TwoLayers::read();
-    let [deep, shallow] = ["fusion.deep", "fusion.shallow"].map(|name| Maps::new(&net.get(name)).unwrap());
-    let fused = fuse(&[&deep, &shallow], &[12, 17], Fusion::LAYER_CAM).unwrap();
-    let difference = largest_difference(fused.tensor(), &net.get("fusion.scaled"));
-    assert!(difference < 1e-6, "{difference}");
+fn agrees_with_pytorch_grad_cam_and_torch_cam() {
+    for golden in Golden::all() {
+        let (capture, layers) = (
+            golden.stages().capture(&golden.images(), &golden.layers).unwrap(),
+            golden.layers,
+        );
+        let gradients = capture.gradients(&golden.targets()).unwrap();
+        let size = &golden.images().size()[2..];
+        let of = |method: fn(&AtLayer<'_>) -> Result<Maps, CamError>, fusion| {
+            let [first, second] = layers.map(|layer| method(&gradients.at(layer).unwrap()).unwrap());
+            fuse(&[&first, &second], size, fusion).unwrap()
+        };
+        for (key, fusion) in [
+            ("fused.mean", Fusion::Mean),
+            ("fused.maximum", Fusion::Maximum),
+            ("fused.product", Fusion::Product),
+        ] {
+            golden.check_values(key, of(grad_cam, fusion).normalise().unwrap().tensor(), MAPS);
+        }
+        golden.check_values("fused.layer_cam", of(layer_cam, Fusion::LAYER_CAM).tensor(), MAPS);
+    }
 }
 
 /// Each formula in the words of its documentation, on images and volumes.

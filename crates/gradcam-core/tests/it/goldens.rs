@@ -1,10 +1,10 @@
-//! Every method against the files that `tests/goldens/methods.py` wrote from pytorch-grad-cam, torch-cam, captum and, where
+//! Every method against the files that `tests/goldens/methods.py` and `composition.py` wrote from pytorch-grad-cam, torch-cam, captum and, where
 //! no peer has the method or all deviate from the paper, from the formula.
 //!
 //! A test of a method goes through [`Golden::all`] and, for each of `golden.layers`, hands the method's maps to
 //! [`Golden::check`], or to [`Golden::check_up_to_sign`] where the peers leave the sign to chance. What a method draws at
 //! random is stored too: `golden.get("noise.METHOD")` goes into the function that takes the noise or the masks as given.
-//! The script's opening lists the keys.
+//! The scripts' openings list the keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::small_net::largest_difference;
 
 /// Of a map's range. The peers add 1e-7 or 1e-8 to denominators and sum in another order.
-const MAPS: f64 = 1e-5;
+pub(crate) const MAPS: f64 = 1e-5;
 
 /// A network, its input, and each method's maps.
 pub(crate) struct Golden {
@@ -46,8 +46,12 @@ impl Golden {
     }
 
     fn read(name: &'static str, layers: [&'static str; 2]) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/{name}.safetensors"));
-        let tensors = Tensor::read_safetensors(path).unwrap().into_iter().collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let files = [name.to_owned(), name.replacen("methods", "composition", 1)];
+        let tensors = files
+            .iter()
+            .flat_map(|file| Tensor::read_safetensors(folder.join(format!("{file}.safetensors"))).unwrap())
+            .collect();
         Self { name, layers, tensors }
     }
 
@@ -80,8 +84,50 @@ impl Golden {
         self.classes().into_iter().map(Target::Class).collect()
     }
 
+    pub(crate) fn is_branched(&self) -> bool {
+        self.name == "methods_branched"
+    }
+
+    /// The file's, if it holds such a key.
+    pub(crate) fn find(&self, key: &str) -> Option<Tensor> {
+        self.tensors.get(key).map(Tensor::shallow_clone)
+    }
+
     /// The network, a stage for each of the script's modules.
     pub(crate) fn stages(&self) -> Stages<'static> {
+        self.row(|| vec![self.residual("residual"), self.fire("fire")])
+    }
+
+    /// The branched network with a stage for every ReLU: `relu1`, `residual.relu`, `residual`, `fire.relu`, `fire`, `relu2`.
+    pub(crate) fn every_relu(&self) -> Stages<'static> {
+        let first = self.convolution("residual.conv1", 1, 1);
+        let first_norm = self.batch_norm("residual.bn1");
+        let second = self.convolution("residual.conv2", 1, 1);
+        let second_norm = self.batch_norm("residual.bn2");
+        let squeeze = self.convolution("fire.squeeze", 1, 0);
+        let expand1 = self.convolution("fire.expand1", 1, 0);
+        let expand3 = self.convolution("fire.expand3", 1, 1);
+        let relu = |name| Stage::new(name, |x| x.f_relu());
+        let blocks = vec![
+            Stage::carrying("residual.first", move |x, carried| {
+                carried.push(x.shallow_clone());
+                first_norm(&first(x)?)
+            }),
+            relu("residual.relu"),
+            Stage::carrying("residual.second", move |x, carried| {
+                carried.pop().unwrap().f_add(&second_norm(&second(x)?)?)
+            }),
+            relu("residual"),
+            Stage::new("fire.squeeze", squeeze),
+            relu("fire.relu"),
+            Stage::new("fire.expand", move |x| Tensor::f_cat(&[expand1(x)?, expand3(x)?], 1)),
+            relu("fire"),
+        ];
+        self.row(|| blocks)
+    }
+
+    /// `blocks` are the branched network's, asked for there alone.
+    fn row(&self, blocks: impl FnOnce() -> Vec<Stage<'static>>) -> Stages<'static> {
         let relu = |name| Stage::new(name, |x| x.f_relu());
         let flatten = || Stage::new("flatten", |x| x.f_flatten(1, -1));
         let max_pool = |name| {
@@ -110,17 +156,16 @@ impl Golden {
                 relu("relu3"),
                 global_average(),
             ],
-            "methods_branched" => vec![
-                self.conv("conv1", 2, 1),
-                self.norm("bn1"),
-                relu("relu1"),
-                self.residual("residual"),
-                self.fire("fire"),
-                max_pool("pool"),
-                self.conv("conv2", 1, 0),
-                relu("relu2"),
-                Stage::new("average", |x| x.f_avg_pool2d([2; 2], [2; 2], [0; 2], false, true, None)),
-            ],
+            "methods_branched" => [self.conv("conv1", 2, 1), self.norm("bn1"), relu("relu1")]
+                .into_iter()
+                .chain(blocks())
+                .chain([
+                    max_pool("pool"),
+                    self.conv("conv2", 1, 0),
+                    relu("relu2"),
+                    Stage::new("average", |x| x.f_avg_pool2d([2; 2], [2; 2], [0; 2], false, true, None)),
+                ])
+                .collect(),
             _ => vec![
                 self.conv("conv1", 1, 1),
                 self.norm("bn1"),
@@ -214,6 +259,7 @@ impl Golden {
         self.agree(
             &format!("{method}.{layer}"),
             difference_up_to_sign(maps.tensor(), &signed),
+            MAPS,
         );
     }
 
@@ -225,13 +271,20 @@ impl Golden {
     }
 
     fn compare(&self, what: &str, found: &Tensor, expected: &Tensor) {
-        self.agree(what, largest_difference(found, expected));
+        self.agree(what, largest_difference(found, expected), MAPS);
+    }
+
+    /// What has no range of 0..=1 against the file's `key`, in units of the file's largest value.
+    pub(crate) fn check_values(&self, key: &str, found: &Tensor, most: f64) {
+        let expected = self.get(key);
+        let unit = expected.abs().max();
+        self.agree(key, largest_difference(&(found / &unit), &(expected / &unit)), most);
     }
 
     /// Prints the difference too, so that `--nocapture` shows how far from the tolerance it is.
-    fn agree(&self, what: &str, difference: f64) {
+    fn agree(&self, what: &str, difference: f64, most: f64) {
         eprintln!("{} {what}: largest difference {difference:.1e}", self.name);
-        assert!(difference <= MAPS, "{} {what}: {difference:e}", self.name);
+        assert!(difference <= most, "{} {what}: {difference:e}", self.name);
     }
 
     /// `method` at both layers, for the logits of the file's targets.

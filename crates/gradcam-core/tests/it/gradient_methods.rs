@@ -166,6 +166,23 @@ fn eigen_smoothing_equals_its_formula_and_the_kernel() {
     }
 }
 
+/// With the sign that ours has: the peer's is arbitrary.
+#[test]
+fn eigen_smoothing_agrees_with_pytorch_grad_cam() {
+    for golden in Golden::all() {
+        for (name, method) in [
+            ("grad_cam", GradCam),
+            ("grad_cam_plus_plus", GradCamPlusPlus),
+            ("x_grad_cam", XGradCam),
+            ("hires_cam", HiResCam),
+            ("element_wise_grad_cam", ElementWiseGradCam),
+            ("layer_cam", LayerCam),
+        ] {
+            golden.check_gradient_method(&format!("eigen_smoothing_{name}"), |at| eigen_smoothing(method, at));
+        }
+    }
+}
+
 #[test]
 fn a_batch_gives_each_sample_what_it_would_get_alone() {
     let targets = [

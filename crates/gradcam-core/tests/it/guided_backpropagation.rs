@@ -1,6 +1,7 @@
 use gradcam_core::{CamError, Maps, Stage, Stages, Target, Values, grad_cam, guided_backpropagation, guided_grad_cam};
 use tch::{Kind, Tensor};
 
+use crate::goldens::{Golden, MAPS};
 use crate::small_net::{SmallNet, largest_difference, normal};
 use crate::two_layers::TwoLayers;
 
@@ -12,22 +13,34 @@ fn close(found: &Tensor, expected: &Tensor) {
     assert!(difference < 1e-5, "{difference}");
 }
 
-/// captum 0.9.0, see `tests/goldens/composition.py`.
+/// captum 0.9.0, see `tests/goldens/composition.py`; it finds ReLUs that are modules, we find those that are stages.
 #[test]
 fn agrees_with_captum() {
-    let net = TwoLayers::read();
-    let (stages, images, targets) = (net.stages(), net.images(), net.targets());
-    let guided = guided_backpropagation(&stages, &images, &RELUS, &targets).unwrap();
-    close(&guided, &net.get("guided_backpropagation"));
-    let plain = guided_backpropagation(&stages, &images, &[], &targets).unwrap();
-    close(&plain, &net.get("saliency"));
+    for golden in Golden::all() {
+        let (stages, images, targets) = (golden.stages(), golden.images(), golden.targets());
+        let names = stages.as_slice().iter().map(Stage::name);
+        let relus: Vec<&str> = names.filter(|name| name.starts_with("relu")).collect();
+        let guided = guided_backpropagation(&stages, &images, &relus, &targets).unwrap();
+        golden.check_values("guided_backpropagation", &guided, MAPS);
+        let plain = guided_backpropagation(&stages, &images, &[], &targets).unwrap();
+        golden.check_values("saliency", &plain, MAPS);
+        if golden.is_branched() {
+            let relus = ["relu1", "residual.relu", "residual", "fire.relu", "fire", "relu2"];
+            let guided = guided_backpropagation(&golden.every_relu(), &images, &relus, &targets).unwrap();
+            golden.check_values("every_relu.guided_backpropagation", &guided, MAPS);
+        }
 
-    let capture = stages.capture(&images, &["relu2"]).unwrap();
-    let maps = grad_cam(&capture.gradients(&targets).unwrap().at("relu2").unwrap()).unwrap();
-    close(
-        &guided_grad_cam(&guided, &maps).unwrap(),
-        &net.get("guided_grad_cam.relu2"),
-    );
+        let capture = stages.capture(&images, &golden.layers).unwrap();
+        let gradients = capture.gradients(&targets).unwrap();
+        for layer in golden.layers {
+            let maps = grad_cam(&gradients.at(layer).unwrap()).unwrap();
+            golden.check_values(
+                &format!("guided_grad_cam.{layer}"),
+                &guided_grad_cam(&guided, &maps).unwrap(),
+                MAPS,
+            );
+        }
+    }
 }
 
 /// A ReLU of which the network makes no secret, and one inside a stage, which is passed as it is.

@@ -1,12 +1,13 @@
 use std::cell::RefCell;
 
 use gradcam_core::{
-    CamError, Content, Flip, Maps, Stages, Target, TestTimeAugmentation, grad_cam, test_time_augmentation,
+    CamError, Content, Flip, GradientMethod, Maps, Stages, Target, TestTimeAugmentation, eigen_smoothing, grad_cam,
+    test_time_augmentation,
 };
 use tch::{Device, Kind, Tensor};
 
+use crate::goldens::{Golden, MAPS};
 use crate::small_net::{SmallNet, largest_difference, normal};
-use crate::two_layers::TwoLayers;
 
 fn method<'s>(
     stages: &'s Stages<'_>,
@@ -16,15 +17,42 @@ fn method<'s>(
     move |x| grad_cam(&stages.capture(x, &[layer])?.gradients(targets)?.at(layer)?)
 }
 
-/// pytorch-grad-cam 1.5.7's `aug_smooth`; it adds 1e-7 to each range and resizes in single precision.
+/// pytorch-grad-cam 1.5.7's `aug_smooth` with its own views and with two flips, also smoothed; of scales, which it resizes
+/// twice, the formula. See `tests/goldens/composition.py`.
 #[test]
 fn agrees_with_pytorch_grad_cam() {
-    let net = TwoLayers::read();
-    let (stages, targets) = (net.stages(), net.targets());
-    let views = TestTimeAugmentation::default().with_factors([0.9, 1.0, 1.1]);
-    let maps = test_time_augmentation(&net.images(), &views, method(&stages, "relu2", &targets)).unwrap();
-    let difference = largest_difference(maps.tensor(), &net.get("augmented.relu2"));
-    assert!(difference < 1e-5, "{difference}");
+    for golden in Golden::all() {
+        let (stages, images, targets) = (golden.stages(), golden.images(), golden.targets());
+        // The peer counts axes from the first.
+        let [third, fourth] = match images.dim() {
+            4 => [Flip::UpDown, Flip::LeftRight],
+            _ => [Flip::FrontBack, Flip::UpDown],
+        };
+        let usual = TestTimeAugmentation::default()
+            .with_flips([fourth])
+            .with_factors([0.9, 1.0, 1.1]);
+        let flips = TestTimeAugmentation::default().with_flips([third, fourth]);
+        let scales = TestTimeAugmentation::default()
+            .with_flips([])
+            .with_scales([1.0, 1.5, 2.0]);
+        for layer in golden.layers {
+            let method = method(&stages, layer, &targets);
+            let smooth = |x: &Tensor| {
+                let capture = stages.capture(x, &[layer])?;
+                eigen_smoothing(GradientMethod::GradCam, &capture.gradients(&targets)?.at(layer)?)
+            };
+            let check = |views: &str, maps: Maps| {
+                golden.check_values(&format!("augmented.{views}.{layer}"), maps.tensor(), MAPS);
+            };
+            check("usual", test_time_augmentation(&images, &usual, &method).unwrap());
+            check("flips", test_time_augmentation(&images, &flips, &method).unwrap());
+            check("smooth", test_time_augmentation(&images, &flips, smooth).unwrap());
+            // The head of the branched network takes one size.
+            if !golden.is_branched() {
+                check("scales", test_time_augmentation(&images, &scales, &method).unwrap());
+            }
+        }
+    }
 }
 
 /// One view, the input itself, changes nothing but the scale.

@@ -16,11 +16,16 @@ const LIBRARIES: [&str; 6] = [
 ];
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 
-/// The packages of the workspace by name, as `cargo metadata` describes their manifests.
+/// The packages of the workspace by name.
 fn packages() -> BTreeMap<String, Value> {
+    packages_of(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The packages of the workspace in a folder by name, as `cargo metadata` describes their manifests.
+fn packages_of(folder: &str) -> BTreeMap<String, Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(folder)
         .output()
         .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -128,5 +133,20 @@ fn libtorch_is_a_default_feature_that_can_be_left_out() {
             ["default"],
             "{name}: features that bring in libtorch"
         );
+    }
+}
+
+#[test]
+fn the_examples_for_other_frameworks_take_the_heatmaps_without_libtorch() {
+    let packages = packages_of(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/other_frameworks"));
+    assert!(packages.len() >= 4, "{:?}", packages.keys());
+    for (name, package) in &packages {
+        let ours: Vec<_> = dependencies(package)
+            .filter(|dependency| LIBRARIES.contains(&text(&dependency["name"])))
+            .collect();
+        assert_eq!(ours.len(), 1, "{name}: {ours:?}");
+        assert_eq!(ours[0]["name"], "gradcam-core", "{name}");
+        assert_eq!(ours[0]["uses_default_features"], false, "{name}");
+        assert_eq!(ours[0]["features"], serde_json::json!([]), "{name}");
     }
 }

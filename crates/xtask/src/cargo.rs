@@ -1,7 +1,8 @@
 //! The cargo commands behind `demo`, `test` and `lint`.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ struct Step<'a> {
     arguments: Vec<OsString>,
     /// None makes libtorch impossible to find, so that any use of it fails.
     libtorch: Option<&'a Libtorch>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl<'a> Step<'a> {
@@ -44,8 +45,16 @@ impl<'a> Step<'a> {
         Self::new(None, &format!("{verb}{packages} --no-default-features {rest}"))
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    /// A step over the examples for other frameworks, a workspace of its own that does without libtorch.
+    fn other_frameworks(verb: &str, rest: &str) -> Self {
+        Self::new(
+            None,
+            &format!("{verb} --manifest-path examples/other_frameworks/Cargo.toml {rest}"),
+        )
+    }
+
+    fn with(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -59,7 +68,7 @@ impl<'a> Step<'a> {
                 command.env_remove("LIBTORCH_USE_PYTORCH");
             }
         }
-        command.envs(self.environment.iter().copied());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut line: Vec<_> = self
             .environment
             .iter()
@@ -118,13 +127,14 @@ pub(crate) fn demo(workspace: &Workspace, libtorch: &Libtorch, arguments: &[OsSt
 }
 
 /// Runs every test.
-pub(crate) fn test(workspace: &Workspace, libtorch: &Libtorch) -> anyhow::Result<ExitCode> {
+pub(crate) fn test(workspace: &Workspace, libtorch: &Libtorch, onnx_runtime: &Path) -> anyhow::Result<ExitCode> {
     run_all(
         workspace,
         &[
             Step::new(Some(libtorch), "test --workspace --all-targets"),
             Step::new(Some(libtorch), "test --workspace --doc"),
             Step::without_libtorch("test", ""),
+            Step::other_frameworks("test", "--workspace").with("ORT_DYLIB_PATH", onnx_runtime),
         ],
     )
 }
@@ -137,6 +147,8 @@ pub(crate) fn lint(workspace: &Workspace, libtorch: &Libtorch) -> anyhow::Result
             Step::new(Some(libtorch), "fmt --all --check"),
             Step::new(Some(libtorch), "clippy --workspace --all-targets -- -D warnings"),
             Step::without_libtorch("clippy", "--all-targets -- -D warnings"),
+            Step::other_frameworks("fmt", "--all --check"),
+            Step::other_frameworks("clippy", "--workspace --all-targets -- -D warnings"),
             Step::new(Some(libtorch), "doc --workspace --no-deps").with("RUSTDOCFLAGS", "-D warnings"),
         ],
     )

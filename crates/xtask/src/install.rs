@@ -16,6 +16,9 @@ use crate::wheel::{OpenWheel, Parts, UnpackError, Wheel};
 use crate::wheel_cache::{self, WheelCache};
 use crate::workspace::Workspace;
 
+/// Whether there are wheels to fetch for this platform.
+pub(crate) const HAS_WHEELS: bool = cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"));
+
 /// Which of the two builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
@@ -131,7 +134,7 @@ impl Build {
 /// # Errors
 /// On a platform without wheels, without pip or a network, or when the disk is full.
 pub(crate) fn run(workspace: &Workspace, build: Build) -> anyhow::Result<String> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
+    if !HAS_WHEELS {
         bail!(
             "libtorch is fetched for Linux on x86-64 (with glibc) only, and this is {} on {}.\nInstall libtorch {VERSION} \
              and set LIBTORCH to its folder, or install torch=={VERSION} in Python and set LIBTORCH_USE_PYTORCH=1.",
@@ -188,7 +191,7 @@ fn remove_leftovers(target: &Path) {
 }
 
 /// Unpacks the wheels into a folder. A broken one is thrown away and fetched again, once.
-fn assemble(cache: &WheelCache, wheels: &[Wheel], into: &Path) -> anyhow::Result<Vec<Entry>> {
+pub(crate) fn assemble(cache: &WheelCache, wheels: &[Wheel], into: &Path) -> anyhow::Result<Vec<Entry>> {
     let mut second_try = false;
     loop {
         cache.fetch(wheels)?;
@@ -222,7 +225,7 @@ fn unpack_all(cache: &WheelCache, wheels: &[Wheel], into: &Path) -> anyhow::Resu
         }
     }
     let bytes = open.iter().map(|(_, archive)| archive.bytes()).sum();
-    eprintln!("Unpacking {:.1} GB", bytes as f64 / 1e9);
+    eprintln!("Unpacking {:.0} MB", bytes as f64 / 1e6);
     let bar = progress::bytes(bytes);
     let mut entries = Vec::new();
     for (path, archive) in open {
@@ -230,7 +233,7 @@ fn unpack_all(cache: &WheelCache, wheels: &[Wheel], into: &Path) -> anyhow::Resu
             Ok(more) => entries.extend(more),
             Err(UnpackError::Broken(reason)) => return Ok(Err((path, reason))),
             Err(UnpackError::Write(error)) => {
-                return Err(error.context("libtorch cannot be unpacked; is the disk full?"));
+                return Err(error.context("a wheel cannot be unpacked; is the disk full?"));
             }
         }
     }

@@ -6,6 +6,7 @@ mod compiler;
 mod install;
 mod libtorch;
 mod manifest;
+mod onnx_runtime;
 mod pip;
 mod progress;
 mod user_libtorch;
@@ -30,7 +31,8 @@ use crate::workspace::Workspace;
     name = "cargo xtask",
     bin_name = "cargo xtask",
     after_help = "libtorch goes into target/libtorch and the downloads into ~/.cache/camseg. To use a libtorch of your own, \
-                  set LIBTORCH to its folder, or LIBTORCH_USE_PYTORCH=1 to take the one of the active Python."
+                  set LIBTORCH to its folder, or LIBTORCH_USE_PYTORCH=1 to take the one of the active Python. The tests \
+                  fetch ONNX Runtime too (30 MB), unless ORT_DYLIB_PATH names its library."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -50,7 +52,8 @@ enum Command {
         #[arg(last = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
-    /// Run every test: unit, integration and doc tests, and those of the crates that promise to work without libtorch.
+    /// Run every test: unit, integration and doc tests, those of the crates that promise to work without libtorch, and those
+    /// of the examples for other frameworks.
     Test,
     /// Check format, clippy and documentation; every warning is an error.
     Lint,
@@ -118,7 +121,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Test => {
             let libtorch = Libtorch::ready(&workspace, None)?;
-            cargo::test(&workspace, &libtorch)
+            let onnx_runtime = onnx_runtime::ready(&workspace)?;
+            cargo::test(&workspace, &libtorch, &onnx_runtime)
         }
         Command::Lint => {
             let libtorch = Libtorch::ready(&workspace, None)?;

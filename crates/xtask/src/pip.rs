@@ -49,8 +49,8 @@ pub(crate) fn download(wheels: &[&Wheel], into: &Path) -> anyhow::Result<()> {
         .context("pip does not start")?;
     ensure!(
         status.success(),
-        "pip could not download {} (see above).\nTry again when the network is back, or set LIBTORCH to a libtorch of \
-         your own.",
+        "pip could not download {} (see above).\nTry again when the network is back; `cargo xtask --help` says how to use a \
+         copy of your own.",
         wheels
             .iter()
             .map(|wheel| wheel.to_string())
@@ -76,7 +76,7 @@ fn find() -> anyhow::Result<Command> {
     }
     let path = env::var("PATH").unwrap_or_default();
     bail!(
-        "libtorch is fetched with Python's pip, and none was found on the PATH ({path}).\nInstall it (Debian and Ubuntu: \
-         apt install python3-pip; Fedora: dnf install python3-pip), or set LIBTORCH to a libtorch of your own."
+        "Libraries are fetched with Python's pip, and none was found on the PATH ({path}).\nInstall it (Debian and Ubuntu: \
+         apt install python3-pip; Fedora: dnf install python3-pip); `cargo xtask --help` says how to use a copy of your own."
     );
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::onnx_runtime;
+
 /// The checkout that these commands work on.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
@@ -40,5 +42,10 @@ impl Workspace {
     /// The libtorch that `.cargo/config.toml` points every cargo command to.
     pub(crate) fn libtorch(&self) -> PathBuf {
         self.target().join("libtorch")
+    }
+
+    /// The library of ONNX Runtime that it points them to as well.
+    pub(crate) fn onnx_runtime(&self) -> PathBuf {
+        self.target().join("onnxruntime").join(onnx_runtime::LIBRARY)
     }
 }

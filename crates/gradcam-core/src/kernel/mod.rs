@@ -13,8 +13,8 @@
 //! use ndarray::{ArrayView4, array};
 //!
 //! // One sample, two channels, 1×2 places, as `flatten_all()?.to_vec1::<f32>()?` of candle,
-//! // `into_data().as_slice::<f32>()` of burn and `try_extract_tensor::<f32>()` of ort give them.
-//! // The class speaks for the first channel only.
+//! // `into_data().as_slice::<f32>()` of burn and `try_extract_tensor::<f32>()` of ort give them
+//! // (the repository's examples/other_frameworks). The class speaks for the first channel only.
 //! let shape = (1, 2, 1, 2);
 //! let activations: &[f32] = &[1., 3., 9., 9.];
 //! let gradients: &[f32] = &[1., 1., 0., 0.];

@@ -77,6 +77,16 @@ pub enum Output {
     Pixels,
 }
 
+/// What torchvision's builders make of a tensor in the files that torchvision publishes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    AsItIs,
+    /// Its module has had this name since the file was written.
+    Renamed(String),
+    /// Of a module that is not built.
+    Unused,
+}
+
 /// From a scope of variables to the row of stages.
 pub(crate) type Stages = fn(&Scope<'_>, &Settings) -> Result<Vec<Stage>, TchError>;
 
@@ -372,6 +382,17 @@ impl Architecture {
         self.blueprint().head
     }
 
+    /// What torchvision's builder makes of a tensor in the file that it publishes for this network.
+    pub(crate) fn published(self, name: &str) -> Published {
+        match self {
+            Self::DenseNet121 | Self::DenseNet161 | Self::DenseNet169 | Self::DenseNet201 => {
+                densenet::renamed(name).map_or(Published::AsItIs, Published::Renamed)
+            }
+            Self::GoogLeNet if googlenet::is_auxiliary(name) => Published::Unused,
+            _ => Published::AsItIs,
+        }
+    }
+
     /// The input of the published weights.
     pub fn input(self) -> InputSpec {
         self.blueprint().input
@@ -430,6 +451,36 @@ impl FromStr for Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn torchvisions_published_names_are_todays() {
+        for architecture in Architecture::ALL {
+            let published = |name: &str| architecture.published(name);
+            let dense = architecture.name().starts_with("densenet");
+            for (then, today) in [
+                ("norm.1.running_var", "norm1.running_var"),
+                ("conv.2.weight", "conv2.weight"),
+            ] {
+                let name = |leaf| format!("features.denseblock4.denselayer16.{leaf}");
+                let expected = match dense {
+                    true => Published::Renamed(name(today)),
+                    false => Published::AsItIs,
+                };
+                assert_eq!(published(&name(then)), expected, "{architecture}");
+                assert_eq!(published(&name(today)), Published::AsItIs, "{architecture}");
+            }
+            for name in [
+                "features.transition1.norm.weight",
+                "norm.1.weight",
+                "layer1.0.conv.1.weight",
+            ] {
+                assert_eq!(published(name), Published::AsItIs, "{architecture}");
+            }
+            let auxiliary = published("aux2.fc1.bias");
+            let unused = architecture == Architecture::GoogLeNet;
+            assert_eq!(auxiliary == Published::Unused, unused, "{architecture}");
+        }
+    }
 
     #[test]
     fn every_architecture_is_found_by_its_name() {

@@ -11,7 +11,8 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 ///
 /// The linker drops `libtorch_cuda` from binaries that only name symbols of `libtorch`, and
 /// libtorch finds CUDA only if that library was loaded before its first CUDA question. It is
-/// loaded lazily bound and global, as the linker would have; it stays loaded for good.
+/// loaded lazily bound and global, as the linker would have; it stays loaded for good. Whatever here may be the first to
+/// make libtorch compute calls this before it does.
 pub(crate) fn load() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(|| open("libtorch_cuda.so")).clone()

@@ -1,12 +1,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use crate::cuda_library;
 use crate::error::ModelError;
 
 /// Which device to run on: `auto`, `cpu`, `cuda` or `cuda:N`.
+///
+/// Choose the device before all else that libtorch is to do. Its first computation, and so much as a call of
+/// [`tch::manual_seed`], settles for the life of the process whether it has a CUDA library. Choosing a device loads
+/// that library, as do building a network, making stages and [`InputSpec::prepare`](crate::InputSpec::prepare); a program
+/// that has tch compute before all of these has no GPU, and is told so.
 ///
 /// ```
 /// use models::DeviceChoice;
@@ -28,30 +33,34 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device, after loading libtorch's CUDA library where a GPU may be meant.
+    /// The device, after loading libtorch's CUDA library, also where the CPU was chosen, so that another choice stays open.
     ///
     /// # Errors
-    /// [`ModelError::NoCuda`] or [`ModelError::NoSuchGpu`] when a GPU was named and is not there.
+    /// [`ModelError::NoCuda`] or [`ModelError::NoSuchGpu`] when a GPU was named and is not there, with libtorch's own
+    /// reason where its CUDA library is there. [`ModelError::CudaTooLate`], for `auto` too, where that library and the
+    /// driver's are there, but libtorch computed before it was loaded.
+    ///
+    /// # Cost
+    /// The first time that of loading libtorch's CUDA library, where there is one: about a second.
     pub fn device(self) -> Result<Device, ModelError> {
+        let loaded = cuda_library::load();
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => {
-                let _ = cuda_library::load();
-                Ok(if Cuda::is_available() {
-                    Device::Cuda(0)
-                } else {
-                    Device::Cpu
-                })
-            }
+            Self::Auto => match loaded {
+                Ok(()) if Cuda::is_available() => Ok(Device::Cuda(0)),
+                Ok(()) if cuda_library::driver().is_ok() && asked_too_early(&no_gpu(0)) => Err(ModelError::CudaTooLate),
+                _ => Ok(Device::Cpu),
+            },
             Self::Cuda(index) => {
-                cuda_library::load().map_err(|reason| ModelError::NoCuda {
+                loaded.map_err(|reason| ModelError::NoCuda {
                     reason: format!("libtorch's CUDA library does not load ({reason})"),
                 })?;
                 if !Cuda::is_available() {
-                    return Err(ModelError::NoCuda {
-                        reason: match cuda_library::driver() {
-                            Ok(()) => "the NVIDIA driver reports no GPU that libtorch can use".to_owned(),
-                            Err(reason) => format!("the NVIDIA driver's library does not load ({reason})"),
+                    let reason = no_gpu(index);
+                    return Err(match asked_too_early(&reason) {
+                        true => ModelError::CudaTooLate,
+                        false => ModelError::NoCuda {
+                            reason: format!("libtorch says: {reason}"),
                         },
                     });
                 }
@@ -63,6 +72,22 @@ impl DeviceChoice {
             }
         }
     }
+}
+
+/// Why libtorch can make no tensor on a GPU, in the first line of its own words: that there is no driver, that it is too
+/// old, or whatever else.
+fn no_gpu(index: usize) -> String {
+    let error = match Tensor::f_zeros([1], (Kind::Float, Device::Cuda(index))) {
+        Ok(_) => return "no GPU is available".to_owned(),
+        Err(TchError::Torch(message)) => message,
+        Err(other) => other.to_string(),
+    };
+    error.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Whether libtorch was asked for CUDA while its CUDA library was not loaded: it then never finds it.
+fn asked_too_early(reason: &str) -> bool {
+    reason.contains("without ATen_cuda library")
 }
 
 impl FromStr for DeviceChoice {

@@ -24,10 +24,10 @@ pub enum ModelError {
         /// The number asked for.
         classes: i64,
     },
-    /// Channels without mean or with a standard deviation that is not positive.
+    /// Channels without mean or with a standard deviation that is not positive, or a size below 1.
     #[error(
-        "an input of {} means {:?} and {} standard deviations {:?} was asked for; expected 1 or more finite means and as many positive, finite standard deviations",
-        input.mean.len(), input.mean, input.std.len(), input.std
+        "an input of size {}, {} means {:?} and {} standard deviations {:?} was asked for; expected a size of 1 or more, 1 or more finite means and as many positive, finite standard deviations",
+        input.size, input.mean.len(), input.mean, input.std.len(), input.std
     )]
     InputSpec {
         /// The description asked for.
@@ -78,6 +78,14 @@ pub enum ModelError {
     /// A network that was rebuilt for inference was to be saved, loaded, trained or rebuilt.
     #[error("the network was rebuilt for inference; its original can be saved, loaded, trained and rebuilt, it cannot")]
     ForInference,
+    /// The weights file is missing, a folder, or not to be opened.
+    #[error("cannot open the weights file {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The weights file could not be read as safetensors.
     #[error("cannot read the weights file {} as safetensors", path.display())]
     Read {
@@ -86,8 +94,8 @@ pub enum ModelError {
         /// Why.
         source: TchError,
     },
-    /// The weights file is one of torch's and cannot be read.
-    #[error("cannot read the weights file {} of torch's: {fault}", path.display())]
+    /// The weights file is one of torch's or of Keras's and cannot be read.
+    #[error("cannot read the weights file {}: {fault}", path.display())]
     StateDict {
         /// The file.
         path: PathBuf,
@@ -164,6 +172,11 @@ pub enum ModelError {
         /// Which library or driver is missing.
         reason: String,
     },
+    /// libtorch settled that there is no CUDA before its CUDA library was loaded.
+    #[error(
+        "libtorch computed before its CUDA library was loaded, so that it finds no GPU any more; choose the device first, before tch::manual_seed too"
+    )]
+    CudaTooLate,
     /// The GPU asked for is not there.
     #[error("cuda:{index} was asked for, but there are {count} GPUs, numbered from 0")]
     NoSuchGpu {

@@ -1,6 +1,8 @@
 use tch::{Kind, TchError, Tensor};
 
+use crate::cuda_library;
 use crate::scope::channels_last;
+use crate::stage::is_floating;
 
 /// What a network expects its image batches to be: `[N, channels, height, width]`, f32, each
 /// channel normalised as `(x − mean) / std` from values in 0..=1.
@@ -58,7 +60,7 @@ impl InputSpec {
     }
 
     /// Images with values in 0..=1, grey `[N, 1, …]` or with all channels, as the network wants
-    /// them: grey repeated to every channel, then normalised.
+    /// them: grey repeated to every channel, then normalised. Bytes are to be converted and divided by 255 first.
     ///
     /// The result lies channels-last in memory, which convolutions keep and are faster on.
     ///
@@ -66,10 +68,27 @@ impl InputSpec {
     /// Images `[N, C, H, W]` or volumes `[N, C, D, H, W]`; the same with all channels comes back.
     ///
     /// # Errors
-    /// libtorch's own, when the channels are neither 1 nor those of the network.
+    /// [`TchError::Kind`] for whole numbers, which are no values in 0..=1; [`TchError::Shape`] for a tensor of less than
+    /// four axes, and for channels that are neither 1 nor those of the network; libtorch's own.
     pub fn prepare(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let mut shape = vec![1; images.dim().max(2)];
-        shape[1] = self.channels();
+        let _ = cuda_library::load();
+        let (found, channels, kind) = (images.size(), self.channels(), images.f_kind()?);
+        if found.len() < 4 || (found[1] != 1 && found[1] != channels) {
+            let expected = match channels {
+                1 => "1".to_owned(),
+                channels => format!("1 or {channels}"),
+            };
+            return Err(TchError::Shape(format!(
+                "images of [N, {expected}, H, W] or [N, {expected}, D, H, W] are prepared, found {found:?}"
+            )));
+        }
+        if !is_floating(kind) {
+            return Err(TchError::Kind(format!(
+                "images with values in 0..=1, in Float, BFloat16, Half or Double, are prepared, found {kind:?}"
+            )));
+        }
+        let mut shape = vec![1; found.len()];
+        shape[1] = channels;
         let channel = |values: &[f32]| {
             Tensor::f_from_slice(values)?
                 .f_to_device(images.device())?

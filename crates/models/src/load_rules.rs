@@ -4,7 +4,8 @@ pub enum Head {
     /// It must fit like every other layer.
     #[default]
     Exact,
-    /// It keeps the network's fresh weights, also where the file has no head at all.
+    /// It keeps the network's fresh weights unless the whole of it fits: where the file's is of another class count, has no
+    /// bias or is made of several layers (`fc.0`, `fc.3`), and where the file has none at all.
     Replace,
 }
 

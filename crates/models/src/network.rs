@@ -5,6 +5,7 @@ use std::path::Path;
 use tch::{Device, Kind, TchError, Tensor, nn};
 
 use crate::architecture::{Architecture, Blueprint, Settings, Size};
+use crate::cuda_library;
 use crate::description::{Description, StageDescription};
 use crate::error::ModelError;
 use crate::inference::{BatchNorms, InferenceConfig, MemoryLayout};
@@ -114,7 +115,8 @@ impl NetworkConfig {
     }
 
     /// Builds the network with fresh weights on `device`, drawn from libtorch's global generator:
-    /// call [`tch::manual_seed`] first for the same weights again.
+    /// call [`tch::manual_seed`] first for the same weights again, and before that choose the device
+    /// ([`DeviceChoice`](crate::DeviceChoice)).
     ///
     /// # Errors
     /// [`ModelError::Classes`], [`ModelError::InputSpec`], [`ModelError::Dropout`], [`ModelError::StochasticDepth`],
@@ -122,8 +124,9 @@ impl NetworkConfig {
     /// a width or features of an architecture that does not leave them open; libtorch's own, such as a lack of memory.
     pub fn build(&self, device: Device) -> Result<Network, ModelError> {
         self.check()?;
+        let _ = cuda_library::load();
         let variables = nn::VarStore::new(device);
-        let stages = self.stages(&Scope::fresh(&variables))?;
+        let stages = self.stages(&Scope::fresh(&variables), &variables)?;
         Ok(Network {
             config: self.clone(),
             inference: None,
@@ -138,6 +141,7 @@ impl NetworkConfig {
             return Err(ModelError::Classes { classes: self.classes });
         }
         if self.input.channels() < 1
+            || self.input.size < 1
             || self.input.std.len() != self.input.mean.len()
             || self.input.mean.iter().any(|mean| !mean.is_finite())
             || self.input.std.iter().any(|&std| !std.is_finite() || std <= 0.0)
@@ -184,7 +188,7 @@ impl NetworkConfig {
         Ok(())
     }
 
-    fn stages(&self, scope: &Scope<'_>) -> Result<Vec<Stage>, TchError> {
+    fn stages(&self, scope: &Scope<'_>, variables: &nn::VarStore) -> Result<Vec<Stage>, TchError> {
         let Blueprint {
             name,
             axes,
@@ -210,6 +214,8 @@ impl NetworkConfig {
                 axes,
                 least,
                 least_longest,
+                // None is trained in a network that is rebuilt for inference.
+                variable: variables.trainable_variables().into_iter().next(),
             };
             let mut first = stages.remove(0);
             if let Some(kind) = scope.converts() {
@@ -233,6 +239,19 @@ pub struct Network {
 }
 
 impl Network {
+    /// The architecture's name.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig};
+    ///
+    /// let network = NetworkConfig::new(Architecture::SqueezeNet1_1).build(tch::Device::Cpu)?;
+    /// assert_eq!(network.name(), "squeezenet1_1");
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn name(&self) -> &'static str {
+        self.architecture().name()
+    }
+
     /// Which architecture this is.
     pub fn architecture(&self) -> Architecture {
         self.config.architecture
@@ -275,21 +294,23 @@ impl Network {
     /// [`Architecture::axes`], each of [`Architecture::least_extent`] or more; logits `[N, classes]`, of U-Nets
     /// `[N, classes, …]` with the input's extents.
     ///
+    /// Images are in the precision of the variables, or in bf16 or f16 where those are in f32: then what passes between
+    /// layers, and the logits, are in it too. A network that was rebuilt for inference takes images of any precision.
+    ///
     /// # Errors
-    /// [`TchError::Kind`] for whole numbers; [`TchError::Shape`] for channels or extents that the network cannot take;
-    /// libtorch's own.
+    /// [`TchError::Kind`] for whole numbers and other precisions; [`TchError::Shape`] for an empty batch, and for channels
+    /// or extents that the network cannot take; libtorch's own.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         self.forward_t(input, false)
     }
 
-    /// The logits of a batch, in training mode if `train`.
+    /// The logits of a batch, in training mode if `train`; precisions are as in [`Network::forward`].
     ///
     /// # Shapes
     /// Those of [`Network::forward`].
     ///
     /// # Errors
-    /// [`TchError::Kind`] for whole numbers, and in training mode for a network that was rebuilt for inference;
-    /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
+    /// Those of [`Network::forward`]; [`TchError::Kind`] in training mode for a network that was rebuilt for inference.
     pub fn forward_t(&self, input: &Tensor, train: bool) -> Result<Tensor, TchError> {
         self.run(0..self.stages.len(), input, &RefCell::default(), train)
     }
@@ -374,8 +395,8 @@ impl Network {
     /// Those of [`Network::forward`].
     ///
     /// # Errors
-    /// [`TchError::Kind`] for whole numbers, as images or as `kind`, and for a network that was rebuilt for inference,
-    /// whose variables are converted already;
+    /// [`TchError::Kind`] for whole numbers, as images or as `kind`, for a `kind` that variables of another do not go with
+    /// ([`Network::forward`]), and for a network that was rebuilt for inference, whose variables are converted already;
     /// [`TchError::Shape`] for channels or extents that the network cannot take; libtorch's own.
     pub fn forward_mixed(&self, input: &Tensor, kind: Kind) -> Result<Tensor, TchError> {
         if self.inference.is_some() {
@@ -503,7 +524,9 @@ impl Network {
             pack: config.layout() == MemoryLayout::Packed,
         };
         let variables = nn::VarStore::new(self.device());
-        let mut stages = self.config.stages(&Scope::of_existing(&variables, &existing))?;
+        let mut stages = self
+            .config
+            .stages(&Scope::of_existing(&variables, &existing), &variables)?;
         if config.kind() != Kind::Float
             && let Some(last) = stages.pop()
         {
@@ -524,12 +547,15 @@ impl Network {
     ///
     /// Floating-point tensors of any width are converted to the network's own.
     /// `num_batches_tracked`, which torch keeps and nothing reads, is passed over. Everything must fit,
-    /// less what the rules allow: with [`Head::Replace`](crate::Head::Replace) a head of another class
-    /// count keeps its fresh weights. Nothing is changed unless everything fits.
+    /// less what the rules allow: with [`Head::Replace`](crate::Head::Replace) another head keeps its
+    /// fresh weights. Nothing is changed unless everything fits. Files that torchvision publishes are
+    /// taken as torchvision takes them: DenseNets' old names as today's, GoogLeNet's auxiliary heads
+    /// passed over.
     ///
     /// # Errors
-    /// [`ModelError::StateDict`] for a file that is missing, or torch's and broken, unsafe or of
-    /// something else than tensors; [`ModelError::Read`] for one that is neither torch's nor
+    /// [`ModelError::Open`] for a file that is missing; [`ModelError::StateDict`] for one that is
+    /// torch's and broken, unsafe or of something else than tensors, TorchScript or Keras's;
+    /// [`ModelError::Read`] for one that is neither torch's nor
     /// safetensors; [`ModelError::NoEntries`] for an entry of safetensors; [`ModelError::Weights`]
     /// with every missing, unexpected and misshapen key at once; [`ModelError::ForInference`]
     /// for a network that was rebuilt for inference.
@@ -537,8 +563,7 @@ impl Network {
         if self.inference.is_some() {
             return Err(ModelError::ForInference);
         }
-        let head = self.config.architecture.head();
-        weights::load(&self.variables, path.as_ref(), head, &rules.into())
+        weights::load(&self.variables, path.as_ref(), self.architecture(), &rules.into())
     }
 
     /// Writes the variables to a safetensors file, which appears whole or not at all; until then its

@@ -62,11 +62,9 @@ impl<'a> Scope<'a> {
         self.existing.is_some_and(|existing| existing.fold)
     }
 
-    /// The half or double precision that everything is to be computed in, if it is one of these.
+    /// The precision that images of any are converted to.
     pub(crate) fn converts(&self) -> Option<Kind> {
-        self.existing
-            .map(|existing| existing.kind)
-            .filter(|&kind| kind != Kind::Float)
+        self.existing.map(|existing| existing.kind)
     }
 
     /// What packs the weights of convolutions and linear layers, if they are to be packed and can be.

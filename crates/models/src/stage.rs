@@ -315,11 +315,16 @@ impl Layer for Convert {
     }
 }
 
+/// Whether numbers of this kind can be an image.
+pub(crate) fn is_floating(kind: Kind) -> bool {
+    matches!(kind, Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half)
+}
+
 /// Refuses whole numbers: weights converted to them would be zeros.
 pub(crate) fn check_floating(network: &str, kind: Kind) -> Result<(), TchError> {
-    match kind {
-        Kind::Float | Kind::Double | Kind::BFloat16 | Kind::Half => Ok(()),
-        kind => Err(TchError::Kind(format!(
+    match is_floating(kind) {
+        true => Ok(()),
+        false => Err(TchError::Kind(format!(
             "{network} takes images in Float, BFloat16, Half or Double, found {kind:?}"
         ))),
     }
@@ -334,18 +339,20 @@ pub(crate) struct Guard {
     pub(crate) least: i64,
     /// Of the longest axis.
     pub(crate) least_longest: i64,
+    /// One whose kind is all variables'; none where images are converted to it.
+    pub(crate) variable: Option<Tensor>,
 }
 
-impl Layer for Guard {
-    fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+impl Guard {
+    fn check_shape(&self, found: &[i64]) -> Result<(), TchError> {
         let Self {
             network,
             channels,
             axes,
             least,
             least_longest,
+            ..
         } = *self;
-        let found = x.size();
         let fits = found.len() == axes + 2
             && found[1] == channels
             && found[2..].iter().all(|&extent| extent >= least)
@@ -359,7 +366,36 @@ impl Layer for Guard {
                 "{network} takes [N, {channels}] and {axes} extents of at least {least}{longest}, found {found:?}"
             )));
         }
-        check_floating(network, x.f_kind()?)?;
+        match found[0] {
+            0 => Err(TchError::Shape(format!(
+                "{network} takes batches of one image or more, found {found:?}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_kind(&self, found: Kind) -> Result<(), TchError> {
+        let network = self.network;
+        check_floating(network, found)?;
+        let Some(variable) = &self.variable else { return Ok(()) };
+        match (variable.f_kind()?, found) {
+            (variable, found) if variable == found => Ok(()),
+            // Mixed precision.
+            (Kind::Float, Kind::BFloat16 | Kind::Half) => Ok(()),
+            (variable @ Kind::Float, found) => Err(TchError::Kind(format!(
+                "{network} has variables in {variable:?} and takes images in that, BFloat16 or Half, found {found:?}"
+            ))),
+            (variable, found) => Err(TchError::Kind(format!(
+                "{network} has variables in {variable:?} and takes images in that, found {found:?}"
+            ))),
+        }
+    }
+}
+
+impl Layer for Guard {
+    fn forward(&self, x: &Tensor, _: Pass<'_>) -> Result<Tensor, TchError> {
+        self.check_shape(&x.size())?;
+        self.check_kind(x.f_kind()?)?;
         Ok(x.shallow_clone())
     }
 }

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 
 use tch::{TchError, Tensor};
 
+use crate::cuda_library;
 use crate::error::ModelError;
 use crate::layers::Pass;
 use crate::stage::Stage;
@@ -32,6 +33,7 @@ impl StageRow {
     /// # Errors
     /// [`ModelError::NoStages`] and [`ModelError::SameStages`].
     pub fn new(stages: impl IntoIterator<Item = Stage>) -> Result<Self, ModelError> {
+        let _ = cuda_library::load();
         let stages = Vec::from_iter(stages);
         if stages.is_empty() {
             return Err(ModelError::NoStages);

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use tch::{CModule, TchError, Tensor, nn};
 
+use crate::cuda_library;
 use crate::error::ModelError;
 use crate::stage::Stage;
 
@@ -47,6 +48,7 @@ impl Stage {
         path: impl AsRef<Path>,
         variables: &nn::Path<'_>,
     ) -> Result<Self, ModelError> {
+        let _ = cuda_library::load();
         let path = path.as_ref();
         let failed = |source| ModelError::TorchScript {
             path: path.to_owned(),

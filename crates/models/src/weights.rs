@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
 
+use crate::architecture::{Architecture, Published};
 use crate::error::{Mismatches, ModelError};
 use crate::load_rules::{Head, LoadRules, Stem, below};
 use crate::state_dict;
@@ -21,11 +22,12 @@ pub const TEMPORARY_PREFIX: &str = ".models-unfinished-";
 pub struct Loaded {
     /// How many tensors were read.
     pub tensors: usize,
-    /// Whether the file's head had another class count or was absent, so that the head is fresh.
+    /// Whether the file's head was another or absent, so that the head is fresh.
     pub head_replaced: bool,
     /// The variables whose weights were summed from three channels to one.
     pub summed: Vec<String>,
-    /// The file's tensors that the rules passed over, and batch norms' counters.
+    /// The file's tensors that the rules passed over, those of a head that was replaced, batch norms' counters, and
+    /// GoogLeNet's auxiliary heads.
     pub passed_over: Vec<String>,
 }
 
@@ -35,7 +37,11 @@ fn read(path: &Path, entry: Option<&str>) -> Result<BTreeMap<String, Tensor>, Mo
         path: path.to_owned(),
         fault: Box::new(fault),
     };
-    match (state_dict::read(path, entry).map_err(fault)?, entry) {
+    let file = open(path).map_err(|source| ModelError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    match (state_dict::read(file, entry).map_err(fault)?, entry) {
         (Some(tensors), _) => Ok(tensors),
         (None, None) => read_safetensors(path).map_err(|source| ModelError::Read {
             path: path.to_owned(),
@@ -45,6 +51,14 @@ fn read(path: &Path, entry: Option<&str>) -> Result<BTreeMap<String, Tensor>, Mo
             path: path.to_owned(),
             entry: entry.to_owned(),
         }),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
     }
 }
 
@@ -82,42 +96,60 @@ fn farthest_end(mut file: File, length: u64) -> io::Result<Option<u64>> {
     Ok(ends.flatten().max())
 }
 
-pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rules: &LoadRules) -> Result<Loaded, ModelError> {
+pub(crate) fn load(
+    variables: &nn::VarStore,
+    path: &Path,
+    architecture: Architecture,
+    rules: &LoadRules,
+) -> Result<Loaded, ModelError> {
     let mut mismatches = Mismatches::default();
     let mut passed_over = Vec::new();
     let mut file = BTreeMap::new();
     for (key, tensor) in read(path, rules.entry.as_deref())? {
-        let name = rules.strip(&key);
-        if rules.passes_over(name) {
-            passed_over.push(key);
-        } else if file.insert(name.to_owned(), tensor).is_some() {
-            mismatches.twice.push(name.to_owned());
+        let name = rules.strip(&key).to_owned();
+        let name = match architecture.published(&name) {
+            _ if rules.passes_over(&name) => None,
+            Published::Unused => None,
+            Published::Renamed(today) => Some(today),
+            Published::AsItIs => Some(name),
+        };
+        match name {
+            None => passed_over.push(key),
+            Some(name) => {
+                if file.insert(name.clone(), (key, tensor)).is_some() {
+                    mismatches.twice.push(name);
+                }
+            }
         }
     }
-    let targets: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
+    let mut targets: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
 
-    let in_head = |name: &str| below(name, head).is_some();
-    let headless = rules.head == Head::Replace && !file.keys().any(|name| in_head(name));
-    let mut head_replaced = headless;
+    let in_head = |name: &str| below(name, architecture.head()).is_some();
+    let head_replaced = rules.head == Head::Replace && {
+        let found = file.iter().map(|(name, (_, tensor))| (name, tensor));
+        let shapes = |(name, tensor): (_, &Tensor)| (name, tensor.size());
+        let found = found.filter(|(name, _)| in_head(name)).map(shapes);
+        !found.eq(targets.iter().filter(|(name, _)| in_head(name)).map(shapes))
+    };
+    if head_replaced {
+        targets.retain(|name, _| !in_head(name));
+        let unused = file.extract_if(.., |name, _| in_head(name));
+        passed_over.extend(unused.map(|(_, (key, _))| key));
+    }
     let mut summed = Vec::new();
     let mut copies = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
-        let Some(source) = file.get(name) else {
-            if !(headless && in_head(name)) {
-                mismatches.missing.push(name.clone());
-            }
+        let Some((_, source)) = file.get(name) else {
+            mismatches.missing.push(name.clone());
             continue;
         };
         let (found, expected) = (source.size(), target.size());
         if !source.is_floating_point() {
             mismatches.wrong_kind.push((name.clone(), source.kind()));
         } else if found == expected {
-            copies.push((name, target, source.shallow_clone()));
-        } else if rules.head == Head::Replace && in_head(name) && found.get(1..) == expected.get(1..) {
-            head_replaced = true;
+            copies.push((target, source.shallow_clone()));
         } else if rules.stem == Stem::Summed && three_to_one(&found, &expected) {
-            let one = source.f_sum_dim_intlist([1].as_slice(), true, Kind::Double)?;
-            copies.push((name, target, one));
+            copies.push((target, source.f_sum_dim_intlist([1].as_slice(), true, Kind::Double)?));
             summed.push(name.clone());
         } else {
             mismatches.misshapen.push((name.clone(), found, expected));
@@ -135,12 +167,9 @@ pub(crate) fn load(variables: &nn::VarStore, path: &Path, head: &str, rules: &Lo
         });
     }
 
-    if head_replaced {
-        copies.retain(|(name, ..)| !in_head(name));
-    }
     let tensors = copies.len();
     tch::no_grad(|| {
-        for (_, target, source) in copies {
+        for (target, source) in copies {
             target.shallow_clone().f_copy_(&source)?;
         }
         Ok::<(), TchError>(())

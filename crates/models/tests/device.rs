@@ -11,8 +11,10 @@ fn a_gpu_that_is_missing_is_explained() {
     match DeviceChoice::Cuda(0).device() {
         Ok(device) => assert_eq!(device, Device::Cuda(0)),
         Err(ModelError::NoCuda { reason }) => {
-            let named = ["libtorch_cuda.so", "libcuda.so.1", "reports no GPU"];
-            assert!(named.iter().any(|name| reason.contains(name)), "{reason}");
+            assert!(
+                reason.contains("libtorch_cuda.so") || reason.starts_with("libtorch says: "),
+                "{reason}"
+            );
             let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from);
             if libtorch.is_some_and(|folder| !folder.join("lib/libtorch_cuda.so").exists()) {
                 assert!(reason.contains("libtorch_cuda.so"), "{reason}");

@@ -217,6 +217,71 @@ fn factors_hold_from_a_stage_on() {
 }
 
 #[test]
+fn groups_of_tchs_optimisers_step_by_their_stages_factor() {
+    let mut network = network(Architecture::ResNet18);
+    let from = [("conv1", 0.125), ("layer3.0", 0.5), ("fc", 1.0)];
+    let factors = network.learning_rate_factors(&from).unwrap();
+    let groups = network.set_learning_rate_groups(&from).unwrap();
+    assert_eq!(groups.len(), 3, "{groups:?}");
+    let mut optimiser = nn::Sgd::default().build(network.variables(), 1.0).unwrap();
+    let rate = 0.25;
+    for (group, factor) in groups.iter().enumerate() {
+        optimiser.set_lr_group(group, rate * factor);
+    }
+    let before = values(&network);
+    let logits = network.forward_t(&images(), true).unwrap();
+    optimiser.backward_step(&logits.cross_entropy_for_logits(&Tensor::from_slice(&[0_i64, 1])));
+    for (name, factor) in factors {
+        let variable = &network.variables().variables()[&name];
+        // Powers of two: the product is exact, and one rounding is left, that of the sum.
+        let expected = &before[&name] - variable.grad() * (rate * factor);
+        assert_eq!(variable.detach(), expected, "{name}");
+        assert!(!variable.equal(&before[&name]), "{name}");
+    }
+    // A group without variables is none that an optimiser would have.
+    let mut squeezenet = self::network(Architecture::SqueezeNet1_1);
+    let groups = squeezenet.set_learning_rate_groups(&[("features.0", 3.0), ("flatten", 2.0)]);
+    assert_eq!(groups.unwrap(), [3.0]);
+    let mut fast = network.optimize_for_inference(&InferenceConfig::default()).unwrap();
+    assert!(matches!(
+        fast.set_learning_rate_groups(&from),
+        Err(ModelError::ForInference)
+    ));
+}
+
+#[test]
+fn images_in_a_precision_that_the_variables_do_not_go_with_are_refused() {
+    for architecture in [
+        Architecture::SqueezeNet1_1,
+        Architecture::ResNet18,
+        Architecture::BasicUNet2d,
+    ] {
+        let network = network(architecture);
+        let double = images().to_kind(Kind::Double);
+        let refused = |result: Result<Tensor, TchError>, variables: &str, found: &str| {
+            let expected = format!("{architecture} has variables in {variables} and takes images in that");
+            assert!(
+                matches!(&result, Err(TchError::Kind(message))
+                    if message.starts_with(&expected) && message.ends_with(&format!("found {found}"))),
+                "{result:?}"
+            );
+        };
+        refused(network.forward(&double), "Float", "Double");
+        refused(network.forward_mixed(&images(), Kind::Double), "Float", "Double");
+        assert!(network.forward_mixed(&double, Kind::BFloat16).is_ok());
+        let fast = network.optimize_for_inference(&InferenceConfig::default()).unwrap();
+        for kind in [Kind::Double, Kind::BFloat16, Kind::Half] {
+            assert_eq!(fast.forward(&images().to_kind(kind)).unwrap().kind(), Kind::Float);
+        }
+        network.variables().root().double();
+        assert_eq!(network.forward(&double).unwrap().kind(), Kind::Double);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            refused(network.forward(&images().to_kind(kind)), "Double", &format!("{kind:?}"));
+        }
+    }
+}
+
+#[test]
 fn mixed_precision_trains_the_variables_in_their_own() {
     let network = network(Architecture::ResNet18);
     let labels = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]);
@@ -287,6 +352,12 @@ fn every_family_trains_in_mixed_precision() {
         assert_eq!(
             (logits.kind(), logits.size()),
             (Kind::Float, expected),
+            "{architecture}"
+        );
+        let low = tch::no_grad(|| network.forward(&images.to_kind(Kind::BFloat16))).unwrap();
+        assert_eq!(
+            (low.kind(), low.size()),
+            (Kind::BFloat16, logits.size()),
             "{architecture}"
         );
         logits.square().sum(Kind::Float).backward();

@@ -312,7 +312,7 @@ fn sizes_may_change_from_pass_to_pass() {
             let mut shape = vec![0, original.input().channels()];
             shape.resize(2 + architecture.axes(), 33);
             let none = Tensor::zeros(shape.as_slice(), (Kind::Float, Device::Cpu));
-            assert_eq!(packed.forward(&none).unwrap().size(), [0, 3], "{architecture}");
+            assert!(packed.forward(&none).is_err(), "{architecture}");
         }
     }
 }

@@ -136,12 +136,33 @@ fn half_precision_files_and_batch_counters_are_taken() {
 fn files_that_are_missing_or_not_safetensors_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut net = network(Architecture::SqueezeNet1_0, 2, 1);
-    let absent = folder.path().join("absent.safetensors");
+    for absent in [folder.path().join("absent.safetensors"), folder.path().to_owned()] {
+        match net.load(&absent, Head::Exact) {
+            Err(error @ ModelError::Open { .. }) => {
+                let message = error.to_string();
+                assert!(message.contains(absent.to_str().unwrap()), "{message}");
+                let why = if absent.is_dir() {
+                    "is a directory"
+                } else {
+                    "No such file"
+                };
+                assert!(message.contains(why), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let script = golden("../torch_script/trunk.pt");
+    let message = net.load(&script, Head::Exact).unwrap_err().to_string();
     assert!(
-        net.load(&absent, Head::Exact)
-            .unwrap_err()
-            .to_string()
-            .contains("absent.safetensors")
+        message.contains("trunk.pt") && message.contains("Stage::torch_script"),
+        "{message}"
+    );
+    let keras = folder.path().join("mine.weights.h5");
+    fs::write(&keras, b"\x89HDF\r\n\x1a\n\0\0\0\0").unwrap();
+    let message = net.load(&keras, Head::Exact).unwrap_err().to_string();
+    assert!(
+        message.contains("mine.weights.h5") && message.contains("keras_to_safetensors.py"),
+        "{message}"
     );
     let text = folder.path().join("text.safetensors");
     fs::write(&text, "these are not tensors").unwrap();
@@ -226,6 +247,22 @@ fn torchs_own_files_are_known_by_their_content() {
         .unwrap();
 }
 
+/// As torchvision publishes them: DenseNets with the names and in the format of 2017, GoogLeNet with auxiliary heads.
+#[test]
+fn published_files_load_as_they_are() {
+    for (architecture, file, unused) in [
+        (Architecture::DenseNet121, "densenet121.pth", 0),
+        (Architecture::GoogLeNet, "googlenet.pth", 2 * 9),
+    ] {
+        let mut net = network(architecture, 5, 1);
+        let loaded = net.load(golden(file), Head::Exact).unwrap();
+        assert_eq!(loaded.tensors, net.variables().len(), "{file}");
+        assert!(holds_the_golden(&net, "none"), "{file}");
+        assert_eq!(loaded.passed_over.len(), unused, "{file}: {:?}", loaded.passed_over);
+        assert!(loaded.passed_over.iter().all(|name| name.starts_with("aux")));
+    }
+}
+
 #[test]
 fn a_checkpoint_is_read_by_the_rules_given() {
     let mut net = network(Architecture::ResNet18, 2, 1);
@@ -293,6 +330,28 @@ fn a_file_without_a_head_and_names_that_meet() {
     assert!(loaded.head_replaced);
     assert_eq!(loaded.tensors + 2, net.variables().len());
 
+    // A head of other classes without a bias, and one of two layers.
+    for head in [
+        &["fc.weight"][..],
+        &["fc.0.weight", "fc.0.bias", "fc.3.weight", "fc.3.bias"],
+    ] {
+        let (_folder, path) = saved(&network(Architecture::ResNet18, 5, 1));
+        rewrite(&path, |tensors| {
+            tensors.retain(|(name, _)| !name.starts_with("fc."));
+            let added = head
+                .iter()
+                .map(|name| (name.to_string(), Tensor::from_slice(&[0.5_f32; 10]).view([5, 2])));
+            tensors.extend(added);
+        });
+        assert!(matches!(net.load(&path, Head::Exact), Err(ModelError::Weights { .. })));
+        let loaded = net.load(&path, Head::Replace).unwrap();
+        assert!(loaded.head_replaced);
+        assert_eq!(loaded.tensors + 2, net.variables().len());
+        let mut head = Vec::from(head);
+        head.sort_unstable();
+        assert_eq!(loaded.passed_over, head);
+    }
+
     rewrite(&path, |tensors| {
         let twin = tensors
             .iter()
@@ -320,6 +379,15 @@ fn settings_no_network_can_have_and_images_it_cannot_take_are_named() {
             config.clone().with_stochastic_depth(probability).build(Device::Cpu),
             Err(ModelError::StochasticDepth { .. })
         ));
+    }
+    for size in [0, -3] {
+        let input = InputSpec::imagenet().with_size(size);
+        match config.clone().with_input(input).build(Device::Cpu) {
+            Err(error @ ModelError::InputSpec { .. }) => {
+                assert!(error.to_string().contains(&format!("size {size}")), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
     let mobile = NetworkConfig::new(Architecture::MobileNetV2);
     for width in [0.0, -1.0, f64::NAN, f64::INFINITY, 101.0] {
@@ -350,6 +418,19 @@ fn settings_no_network_can_have_and_images_it_cannot_take_are_named() {
         assert!(message.contains(name) && message.contains(what), "{message}");
     }
     let net = network(Architecture::SqueezeNet1_0, 2, 1);
+    for train in [false, true] {
+        for architecture in [Architecture::SqueezeNet1_0, Architecture::BasicUNet2d] {
+            let none = Tensor::zeros([0, 3, 64, 64], (Kind::Float, Device::Cpu));
+            let message = network(architecture, 2, 1)
+                .forward_t(&none, train)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains(&format!("{architecture} takes batches of one image or more")),
+                "{message}"
+            );
+        }
+    }
     for (shape, found) in [
         (&[1, 3, 20, 64][..], "[1, 3, 20, 64]"),
         (&[1, 1, 64, 64], "[1, 1, 64, 64]"),
@@ -361,5 +442,29 @@ fn settings_no_network_can_have_and_images_it_cannot_take_are_named() {
             .to_string();
         let expected = "squeezenet1_0 takes [N, 3] and 2 extents of at least 21, found";
         assert!(message.contains(expected) && message.contains(found), "{message}");
+    }
+}
+
+#[test]
+fn only_images_are_prepared() {
+    let grey = InputSpec::symmetric(1);
+    let colour = InputSpec::imagenet();
+    for (input, shape, kind, found) in [
+        (&grey, &[2, 3, 8, 8][..], Kind::Float, "[N, 1, H, W] or"),
+        (&colour, &[2, 2, 8, 8], Kind::Float, "found [2, 2, 8, 8]"),
+        (&colour, &[3, 8, 8], Kind::Float, "found [3, 8, 8]"),
+        (&colour, &[3], Kind::Float, "found [3]"),
+        (&colour, &[], Kind::Float, "found []"),
+        (&colour, &[2, 3, 8, 8], Kind::Uint8, "found Uint8"),
+    ] {
+        let message = input
+            .prepare(&Tensor::zeros(shape, (kind, Device::Cpu)))
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains(found), "{message}");
+    }
+    for (shape, kind) in [(&[2, 1, 8, 8][..], Kind::Double), (&[2, 3, 4, 8, 8], Kind::Half)] {
+        let prepared = colour.prepare(&Tensor::zeros(shape, (kind, Device::Cpu))).unwrap();
+        assert_eq!((prepared.size()[1], prepared.kind()), (3, Kind::Float));
     }
 }

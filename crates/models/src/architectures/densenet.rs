@@ -105,6 +105,22 @@ impl Layer for DenseLayer {
     }
 }
 
+/// The name that a variable has today for one of torchvision's published files, which are of a time when
+/// `denselayer1.norm1.weight` was `denselayer1.norm.1.weight`.
+pub(crate) fn renamed(published: &str) -> Option<String> {
+    let parts: Vec<&str> = published.split('.').collect();
+    match parts.as_slice() {
+        [
+            block @ ..,
+            layer,
+            kind @ ("norm" | "conv"),
+            place @ ("1" | "2"),
+            variable,
+        ] if layer.starts_with("denselayer") => Some(format!("{}.{layer}.{kind}{place}.{variable}", block.join("."))),
+        _ => None,
+    }
+}
+
 /// `features.conv0` … `features.pool0`, `features.denseblock1.denselayer1` …, `features.transition1` …,
 /// `features.norm5`, `relu`, `avgpool`, `flatten`, `classifier`.
 pub(crate) fn stages(scope: &Scope<'_>, settings: &Settings, config: &DenseNetConfig) -> Result<Vec<Stage>, TchError> {

@@ -3,7 +3,7 @@
 //! Szegedy et al., "Going Deeper with Convolutions", 2015, [arXiv:1409.4842](https://arxiv.org/abs/1409.4842). Layout,
 //! variable names and initialisation are those of torchvision's `googlenet`, with batch norms and with 3×3 kernels
 //! where the paper has 5×5. The two auxiliary heads, which only training uses, are not built: a file's `aux1` and
-//! `aux2` are passed over if the rules of loading say so (`LoadRules::with_passed_over`).
+//! `aux2`, which torchvision's published one has, are passed over.
 //!
 //! torchvision's weights take channels from −1 to 1 (its `transform_input` makes them so from ImageNet's statistics),
 //! which is the input here.
@@ -15,6 +15,7 @@ use crate::layers::{
     Activation, BatchNormConfig, ConvConfig, ConvNorm, Dropout, Flatten, GlobalAveragePool, Init, Layer, Linear,
     LinearConfig, MaxPool, Pass, Sequence,
 };
+use crate::load_rules::below;
 use crate::scope::Scope;
 use crate::stage::Stage;
 
@@ -23,6 +24,11 @@ pub(crate) const HEAD: &str = "fc";
 
 // torchvision cuts this at ±2, two hundred standard deviations away.
 const INIT: Init = Init::Normal(0.01);
+
+/// Whether a tensor is one of the two heads that only training uses.
+pub(crate) fn is_auxiliary(name: &str) -> bool {
+    ["aux1", "aux2"].iter().any(|module| below(name, module).is_some())
+}
 
 /// A convolution with its norm and ReLU.
 fn conv(scope: &Scope<'_>, config: ConvConfig<2>) -> Result<ConvNorm<2>, TchError> {

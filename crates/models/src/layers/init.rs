@@ -39,7 +39,8 @@ pub(crate) enum Init {
     HeTruncatedNormal(Fan),
     /// Uniform with variance 2 / fan, torch's `kaiming_uniform_`.
     HeUniform(Fan),
-    /// Uniform in ±√(6 / (fan in + fan out)), Keras's own; Glorot & Bengio, AISTATS 2010.
+    /// Uniform in ±√(6 / (fan in + fan out)), Keras's own; Glorot & Bengio, "Understanding the difficulty of training deep
+    /// feedforward neural networks", AISTATS 2010, <https://proceedings.mlr.press/v9/glorot10a.html>.
     GlorotUniform,
     /// Uniform in ±1/√(fan in of the weight): what torch's layers begin with.
     TorchDefault,

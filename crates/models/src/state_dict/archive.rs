@@ -42,6 +42,12 @@ pub(super) fn read(
 ) -> Result<BTreeMap<String, Tensor>, StateDictFault> {
     let left = length.saturating_mul(4).saturating_add(1 << 20);
     let mut archive = ZipArchive::new(Patient { reader, left })?;
+    if archive.file_names().any(|name| name == "model.weights.h5") {
+        return Err(StateDictFault::Keras);
+    }
+    if archive.file_names().any(|name| name.ends_with("/constants.pkl")) {
+        return Err(StateDictFault::TorchScript);
+    }
     let pickles = archive.file_names().filter(|name| {
         let folder = name.strip_suffix("/data.pkl");
         folder.is_some_and(|folder| !folder.contains('/'))

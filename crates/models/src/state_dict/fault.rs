@@ -3,7 +3,7 @@ use std::io;
 use tch::{Kind, TchError};
 use zip::result::ZipError;
 
-/// What is wrong with a file of torch's.
+/// What is wrong with a file that is no safetensors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateDictFault {
@@ -16,6 +16,14 @@ pub enum StateDictFault {
     /// The format that torch wrote before 0.1.10 (2017).
     #[error("it is in torch's oldest format, a tar archive; load it with torch and save it again")]
     Tar,
+    /// A network with its code, which is more than its tensors.
+    #[error("it is TorchScript, a network with its code; `Stage::torch_script` makes a stage of it")]
+    TorchScript,
+    /// A model or weights of Keras's, in HDF5 or a `.keras` archive.
+    #[error(
+        "it is HDF5 or an archive of Keras's; crates/models/scripts/keras_to_safetensors.py converts Keras's weights"
+    )]
+    Keras,
     /// An archive without one of the files that torch.save writes.
     #[error("the archive has no file `{name}`; expected what torch.save writes")]
     NoEntry {

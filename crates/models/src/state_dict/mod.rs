@@ -13,7 +13,6 @@ mod tensors;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _, Seek};
-use std::path::Path;
 
 use tch::Tensor;
 
@@ -29,6 +28,8 @@ pub(crate) enum Format {
     Row,
     /// torch's tar archive, which is not read.
     Tar,
+    /// What Keras writes, which is not read.
+    Hdf5,
 }
 
 impl Format {
@@ -36,6 +37,7 @@ impl Format {
         match head {
             _ if head.starts_with(b"PK\x03\x04") => Self::Archive,
             _ if head.starts_with(&row::MAGIC) => Self::Row,
+            _ if head.starts_with(b"\x89HDF\r\n\x1a\n") => Self::Hdf5,
             _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
             _ => Self::Safetensors,
         }
@@ -44,8 +46,7 @@ impl Format {
 
 /// The tensors of a state dict, or of the `entry` of a dictionary that holds it; `None` for a file
 /// that is not torch's.
-pub(crate) fn read(path: &Path, entry: Option<&str>) -> Result<Option<BTreeMap<String, Tensor>>, StateDictFault> {
-    let file = File::open(path)?;
+pub(crate) fn read(file: File, entry: Option<&str>) -> Result<Option<BTreeMap<String, Tensor>>, StateDictFault> {
     let length = file.metadata()?.len();
     read_from(BufReader::new(file), length, entry)
 }
@@ -64,13 +65,14 @@ fn read_from(
         Format::Archive => archive::read(reader, length, entry).map(Some),
         Format::Row => row::read(reader, length, entry).map(Some),
         Format::Tar => Err(StateDictFault::Tar),
+        Format::Hdf5 => Err(StateDictFault::Keras),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Cursor, Write as _};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use proptest::prelude::*;
     use tch::Kind;
@@ -84,6 +86,10 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/goldens/state_dicts")
             .join(name)
+    }
+
+    fn open(name: &str) -> File {
+        File::open(golden(name)).unwrap()
     }
 
     fn bytes(name: &str) -> Vec<u8> {
@@ -136,7 +142,7 @@ mod tests {
             .into_iter()
             .collect();
         for name in ["kinds.pth", "kinds-row.pth", "kinds-protocol4.pth"] {
-            let tensors = read(&golden(name), None).unwrap().unwrap();
+            let tensors = read(open(name), None).unwrap().unwrap();
             assert_eq!(
                 tensors.keys().collect::<Vec<_>>(),
                 expected.keys().collect::<Vec<_>>(),
@@ -152,18 +158,25 @@ mod tests {
                 assert!(tensor.equal(expected), "{name}: {key}");
             }
         }
+        // bfloat16 and truth values came later.
+        let tensors = read(open("kinds-python2.pth"), None).unwrap().unwrap();
+        assert_eq!(tensors.len(), expected.len() - 2);
+        for (key, tensor) in &tensors {
+            assert_eq!(tensor.kind(), expected[key].kind(), "{key}");
+            assert!(tensor.equal(&expected[key]), "{key}: {tensor}");
+        }
         assert!(
-            read(&golden("kinds.safetensors"), None).unwrap().is_none(),
+            read(open("kinds.safetensors"), None).unwrap().is_none(),
             "left to another reader"
         );
     }
 
     #[test]
     fn an_entry_is_read_from_between_others() {
-        let checkpoint = golden("checkpoint.pth");
-        let tensors = read(&checkpoint, Some("model")).unwrap().unwrap();
+        let checkpoint = || open("checkpoint.pth");
+        let tensors = read(checkpoint(), Some("model")).unwrap().unwrap();
         assert_eq!(tensors["module.fc.weight"].size(), [5, 512]);
-        let message = |entry| read(&checkpoint, entry).unwrap_err().to_string();
+        let message = |entry| read(checkpoint(), entry).unwrap_err().to_string();
         assert!(
             message(Some("weights")).contains("no entry `weights`; there are: best, classes, epoch, model, optimizer")
         );
@@ -174,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_no_state_dict_is_refused_by_name() {
-        let message = read(&golden("module.pth"), None).unwrap_err().to_string();
+        let message = read(open("module.pth"), None).unwrap_err().to_string();
         assert!(message.contains("torch.nn.modules.linear.Linear"), "{message}");
         let message = refused(b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R.").to_string();
         assert_eq!(
@@ -196,9 +209,25 @@ mod tests {
             refused(b"\x80\x02}K\x01K\x02s."),
             StateDictFault::Key { found: "an integer" }
         ));
+        let attributes = refused(b"\x80\x02K\x01}b.").to_string();
+        assert!(attributes.contains("no dictionary"), "{attributes}");
+        let rebuilt_within = refused(
+            b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._tensor\n_rebuild_from_type_v2\nctorch\nTensor\n)}tR.",
+        );
+        assert!(matches!(rebuilt_within, StateDictFault::Broken { .. }));
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert!(matches!(read_bytes(&tar, None), Err(StateDictFault::Tar)));
+        let hdf5 = read_bytes(b"\x89HDF\r\n\x1a\n\0\0\0\0", None);
+        assert!(matches!(hdf5, Err(StateDictFault::Keras)));
+        let mut keras = ZipWriter::new(Cursor::new(Vec::new()));
+        for name in ["metadata.json", "config.json", "model.weights.h5"] {
+            keras.start_file(name, SimpleFileOptions::default()).unwrap();
+        }
+        let keras = keras.finish().unwrap().into_inner();
+        assert!(matches!(read_bytes(&keras, None), Err(StateDictFault::Keras)));
+        let script = std::fs::read(golden("../torch_script/trunk.pt")).unwrap();
+        assert!(matches!(read_bytes(&script, None), Err(StateDictFault::TorchScript)));
     }
 
     #[test]
@@ -301,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_file_that_ends_early_is_an_error_wherever_it_ends() {
-        for name in ["kinds.pth", "kinds-row.pth"] {
+        for name in ["kinds.pth", "kinds-row.pth", "kinds-python2.pth"] {
             let whole = bytes(name);
             for end in 0..whole.len() {
                 match read_bytes(&whole[..end], None) {
@@ -324,10 +353,10 @@ mod tests {
         /// Whatever stands in a file, the answer is a value: tensors that lie in their storages, or an error.
         #[test]
         fn changed_files_are_read_or_refused(
-            row in any::<bool>(),
+            name in prop::sample::select(vec!["kinds.pth", "kinds-row.pth", "kinds-python2.pth"]),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         ) {
-            let mut bytes = bytes(if row { "kinds-row.pth" } else { "kinds.pth" });
+            let mut bytes = bytes(name);
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;

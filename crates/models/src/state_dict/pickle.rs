@@ -2,8 +2,8 @@
 //!
 //! A pickle is a program for a small stack machine, and Python's machine can be told to call any
 //! function. This one knows the instructions that `torch.save` writes for dictionaries, lists, numbers,
-//! names and tensors, and four functions, which it understands and does not call; everything else is
-//! refused by name. Values live in one arena and refer to each other by index, so a deep or circular
+//! names and tensors, and the few functions that rebuild tensors, which it understands and does not call; everything
+//! else is refused by name. Values live in one arena and refer to each other by index, so a deep or circular
 //! pickle costs no recursion, and their number is limited, so a small file cannot ask for much memory.
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +40,8 @@ pub(super) enum Value {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage(Rc<Storage>),
+    /// A storage's numbers from this one on; torch before 0.4 had storages that begin within others.
+    Storage(Rc<Storage>, i64),
     Tensor(Rc<View>),
 }
 
@@ -57,7 +58,7 @@ impl Value {
             Self::List(_) => "a list",
             Self::Dict(_) => "a dictionary",
             Self::Global(_) => "a class or function",
-            Self::Storage(_) => "a storage",
+            Self::Storage(..) => "a storage",
             Self::Tensor(_) => "a tensor",
         }
     }
@@ -67,8 +68,16 @@ impl Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
     OrderedDict,
+    Size,
+    /// As torch 0.1.10 to 0.3 wrote it.
+    RebuildTensorV1,
     RebuildTensor,
     RebuildParameter,
+    RebuildParameterWithState,
+    /// A tensor that was given attributes in Python.
+    RebuildFromType,
+    Tensor,
+    Parameter,
     StorageType(Kind),
 }
 
@@ -76,8 +85,14 @@ impl Global {
     fn named(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
+            ("torch", "Size") => Self::Size,
+            ("torch._utils", "_rebuild_tensor") => Self::RebuildTensorV1,
             ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
+            ("torch._utils", "_rebuild_parameter_with_state") => Self::RebuildParameterWithState,
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
+            ("torch", "Tensor") => Self::Tensor,
+            ("torch.nn.parameter", "Parameter") => Self::Parameter,
             ("torch", "DoubleStorage") => Self::StorageType(Kind::Double),
             ("torch", "FloatStorage") => Self::StorageType(Kind::Float),
             ("torch", "HalfStorage") => Self::StorageType(Kind::Half),
@@ -153,7 +168,7 @@ impl Pickle {
     pub(super) fn storages(&self) -> Result<BTreeMap<Rc<str>, Rc<Storage>>, StateDictFault> {
         let mut storages = BTreeMap::<Rc<str>, Rc<Storage>>::new();
         for value in &self.values {
-            let Value::Storage(storage) = value else { continue };
+            let Value::Storage(storage, _) = value else { continue };
             let known = storages
                 .entry(Rc::clone(&storage.key))
                 .or_insert_with(|| Rc::clone(storage));
@@ -309,11 +324,14 @@ impl<R: Read> Machine<'_, R> {
                 b'Q' => self.storage()?,
                 b'R' => self.call()?,
                 b'b' => {
-                    // Of what is set on objects, a state dict has only `_metadata`: versions of modules.
-                    self.pop()?;
+                    let state = self.pop()?;
                     let top = self.top()?;
-                    if !matches!(self.get(top), Value::Dict(_)) {
-                        return Err(self.broken("attributes set on something that is no dictionary"));
+                    match self.get(top) {
+                        // Of what is set on objects, a state dict has only `_metadata`: versions of modules.
+                        Value::Dict(_) => {}
+                        // A parameter of torch before 0.4: whether it asks for gradients, and hooks.
+                        Value::Tensor(_) if self.is_state_of_parameter(state) => {}
+                        _ => return Err(self.broken("attributes set on something that is no dictionary")),
                     }
                 }
                 _ => return Err(StateDictFault::Opcode { opcode, offset: at }),
@@ -494,34 +512,51 @@ impl<R: Read> Machine<'_, R> {
         }
     }
 
-    /// `('storage', type, key, device, numel)`; torch's older format adds a view, which is None.
+    /// `(requires_grad, volatile, hooks)`.
+    fn is_state_of_parameter(&self, id: Id) -> bool {
+        let items = self.items(id);
+        matches!(
+            items.as_deref(),
+            Some([Value::Bool(_), Value::Bool(_), Value::Dict(_) | Value::None])
+        )
+    }
+
+    /// `('storage', type, key, device, numel)`; torch's older format adds a view, which is None or, before 0.4, the part
+    /// `(key, offset, numel)` of the storage that is meant.
     fn storage(&mut self) -> Result<(), StateDictFault> {
+        let unlike = |machine: &Self| machine.broken("a reference that is not to a storage");
         let id = self.pop()?;
-        let storage = match self.items(id).as_deref() {
-            Some(
-                [
-                    Value::Text(tag),
-                    Value::Global(Global::StorageType(kind)),
-                    Value::Text(key),
-                    Value::Text(_device),
-                    Value::Int(numel @ 0..),
-                ]
-                | [
-                    Value::Text(tag),
-                    Value::Global(Global::StorageType(kind)),
-                    Value::Text(key),
-                    Value::Text(_device),
-                    Value::Int(numel @ 0..),
-                    Value::None,
-                ],
-            ) if **tag == *"storage" => Storage {
-                key: Rc::clone(key),
-                kind: *kind,
-                numel: *numel as u64,
-            },
-            _ => return Err(self.broken("a reference that is not to a storage")),
+        let Some(items) = self.items(id) else {
+            return Err(unlike(self));
         };
-        self.push(Value::Storage(Rc::new(storage)))
+        let [
+            Value::Text(tag),
+            Value::Global(Global::StorageType(kind)),
+            Value::Text(key),
+            Value::Text(_device),
+            Value::Int(numel @ 0..),
+            view @ ..,
+        ] = items.as_slice()
+        else {
+            return Err(unlike(self));
+        };
+        let from = match view {
+            [] | [Value::None] => 0,
+            &[Value::Tuple(view)] => match view.iter().map(|&id| self.get(id)).collect::<Vec<_>>().as_slice() {
+                [Value::Text(_key), Value::Int(offset @ 0..), Value::Int(_)] => *offset,
+                _ => return Err(unlike(self)),
+            },
+            _ => return Err(unlike(self)),
+        };
+        if **tag != *"storage" {
+            return Err(unlike(self));
+        }
+        let storage = Storage {
+            key: Rc::clone(key),
+            kind: *kind,
+            numel: *numel as u64,
+        };
+        self.push(Value::Storage(Rc::new(storage), from))
     }
 
     fn call(&mut self) -> Result<(), StateDictFault> {
@@ -529,16 +564,37 @@ impl<R: Read> Machine<'_, R> {
         let Value::Global(function) = *self.get(function) else {
             return Err(self.broken("a call of something that is no function"));
         };
+        let made = self.made(function, arguments)?;
+        self.push(made)
+    }
+
+    /// What a function makes of its arguments. Whether a tensor asks for gradients, its hooks and its attributes do not
+    /// matter here.
+    fn made(&self, function: Global, arguments: Id) -> Result<Value, StateDictFault> {
         let Some(items) = self.items(arguments) else {
             return Err(self.broken("a call whose arguments are no tuple of up to 8"));
         };
-        let made = match (function, items.as_slice()) {
-            (Global::OrderedDict, []) => Value::Dict(Vec::new()),
-            // Whether it asks for gradients, its hooks and its attributes do not matter here.
+        match (function, items.as_slice()) {
+            (Global::OrderedDict, []) => Ok(Value::Dict(Vec::new())),
+            // As Python 2 wrote it.
+            (Global::OrderedDict, [Value::List(pairs)]) => self
+                .pairs(pairs)
+                .map(Value::Dict)
+                .ok_or_else(|| self.broken("a dictionary of something else than pairs")),
+            (Global::Size, [Value::Tuple(shape)]) => Ok(Value::Tuple(shape.clone())),
             (
+                Global::RebuildTensorV1,
+                [
+                    Value::Storage(storage, from),
+                    Value::Int(offset),
+                    Value::Tuple(shape),
+                    Value::Tuple(strides),
+                ],
+            )
+            | (
                 Global::RebuildTensor,
                 [
-                    Value::Storage(storage),
+                    Value::Storage(storage, from),
                     Value::Int(offset),
                     Value::Tuple(shape),
                     Value::Tuple(strides),
@@ -546,21 +602,47 @@ impl<R: Read> Machine<'_, R> {
                     Value::Dict(_),
                     ..,
                 ],
-            ) => match (self.integers(shape), self.integers(strides)) {
-                (Some(shape), Some(strides)) => Value::Tensor(Rc::new(View {
+            ) => match (self.integers(shape), self.integers(strides), from.checked_add(*offset)) {
+                (Some(shape), Some(strides), Some(offset)) => Ok(Value::Tensor(Rc::new(View {
                     storage: Rc::clone(storage),
-                    offset: *offset,
+                    offset,
                     shape,
                     strides,
-                })),
-                _ => return Err(self.broken("a tensor whose shape or strides are not up to 16 integers")),
+                }))),
+                _ => Err(self.broken("a tensor whose shape or strides are not up to 16 integers")),
             },
-            (Global::RebuildParameter, [Value::Tensor(view), Value::Bool(_), Value::Dict(_)]) => {
-                Value::Tensor(Rc::clone(view))
+            (Global::RebuildParameter, [Value::Tensor(view), Value::Bool(_), Value::Dict(_)])
+            | (Global::RebuildParameterWithState, [Value::Tensor(view), Value::Bool(_), Value::Dict(_), _])
+            | (Global::Parameter, [Value::Tensor(view)] | [Value::Tensor(view), Value::Bool(_)]) => {
+                Ok(Value::Tensor(Rc::clone(view)))
             }
-            _ => return Err(self.broken("a call with arguments that the function does not take")),
-        };
-        self.push(made)
+            (
+                Global::RebuildFromType,
+                &[
+                    Value::Global(function @ (Global::RebuildTensor | Global::RebuildParameter)),
+                    Value::Global(Global::Tensor | Global::Parameter),
+                    Value::Tuple(_),
+                    _state,
+                ],
+            ) => match self.get(arguments) {
+                Value::Tuple(ids) => self.made(*function, ids[2]),
+                _ => Err(self.broken("a call whose arguments are no tuple of up to 8")),
+            },
+            _ => Err(self.broken("a call with arguments that the function does not take")),
+        }
+    }
+
+    /// `[[key, value], …]`.
+    fn pairs(&self, ids: &[Id]) -> Option<Vec<(Id, Id)>> {
+        ids.iter()
+            .map(|&id| match self.get(id) {
+                Value::List(pair) | Value::Tuple(pair) => match pair.as_slice() {
+                    &[key, value] => Some((key, value)),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect()
     }
 
     fn integers(&self, ids: &[Id]) -> Option<Vec<i64>> {

@@ -9,6 +9,7 @@ use crate::ablation_cam::channel_of_each;
 use crate::error::CamError;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
+use crate::target::score_kind;
 use crate::weighted_cam::channel_sum;
 
 /// CAM: each channel counts by its weight in a head that is a mean over space and a linear layer.
@@ -131,8 +132,8 @@ fn check_linear(
 ///
 /// # Errors
 /// [`CamError::WeightShape`], [`CamError::NotLinear`] for a target that is not linear in the
-/// logits, [`CamError::Region`] for a network with logits for every place, which has no mean over space before its
-/// head; [`CamError::UnknownLayer`] and [`CamError::NotSpatial`].
+/// logits, [`CamError::NeedsClassifier`] for a network with logits for every place, which has no mean over space before
+/// its head; [`CamError::UnknownLayer`] and [`CamError::NotSpatial`].
 ///
 /// # Cost
 /// One read of the activations.
@@ -141,10 +142,8 @@ pub fn cam_with_weights(probe: &Probe<'_>, layer: &str, weights: &Tensor) -> Res
     let activations = probe.activations(layer)?;
     let places = probe.logit_places();
     if !places.is_empty() {
-        return Err(CamError::Region {
-            sample: 0,
-            region: places.to_vec(),
-            output: Vec::new(),
+        return Err(CamError::NeedsClassifier {
+            places: places.to_vec(),
         });
     }
     let (shape, channels) = (weights.size(), activations.size()[1]);
@@ -156,25 +155,32 @@ pub fn cam_with_weights(probe: &Probe<'_>, layer: &str, weights: &Tensor) -> Res
         });
     }
     // As outputs, one for each channel: what is linear in them gives each channel's weight.
-    let outputs = weights.f_transpose(0, 1)?.f_to_kind(Kind::Float)?;
-    let twice = outputs.f_mul_scalar(2.0)?;
+    let outputs = weights.f_transpose(0, 1)?.f_to_kind(score_kind(weights))?;
+    // A score that is linear in the outputs `w` turns `w[k] - 2 w[k + 1]` into the same of its values. One that is so
+    // only in parts, as the largest logit is, cannot for all `k`, the last followed by the first: these outputs sum up
+    // to the negative of the sum of the `w`, so they never lie all in one part with them.
+    let mixed = |values: &Tensor| {
+        values.f_sub(
+            &values
+                .f_roll([-1i64].as_slice(), [0i64].as_slice())?
+                .f_mul_scalar(2.0)?,
+        )
+    };
+    let mixtures = mixed(&outputs)?;
     let weights = (0..probe.batch())
         .map(|sample| {
             let once = probe.scores_of(sample, &outputs)?.f_to_kind(Kind::Double)?;
-            let twice = probe.scores_of(sample, &twice)?.f_to_kind(Kind::Double)?;
-            let found = twice.f_sum(Kind::Double)?.f_double_value(&[])?;
-            let off = once
-                .f_mul_scalar(2.0)?
-                .f_sub(&twice)?
-                .f_abs()?
-                .f_max()?
-                .f_double_value(&[])?;
-            if off > 1e-4 * twice.f_abs()?.f_max()?.f_double_value(&[])? {
+            let found = probe.scores_of(sample, &mixtures)?.f_to_kind(Kind::Double)?;
+            let expected = mixed(&once)?;
+            let off = found.f_sub(&expected)?.f_abs()?;
+            let farthest = off.f_argmax(0, false)?.f_int64_value(&[])?;
+            let size = once.f_abs()?.f_max()?.f_double_value(&[])?;
+            if off.f_double_value(&[farthest])? > 1e-4 * size.max(found.f_abs()?.f_max()?.f_double_value(&[])?) {
                 return Err(CamError::NotLinear {
                     layer: layer.to_owned(),
                     sample: sample as usize,
-                    found,
-                    expected: 2.0 * once.f_sum(Kind::Double)?.f_double_value(&[])?,
+                    found: found.f_double_value(&[farthest])?,
+                    expected: expected.f_double_value(&[farthest])?,
                 });
             }
             Ok(once)

@@ -101,6 +101,31 @@ pub enum CamError {
         /// The strength given.
         strength: f64,
     },
+    /// A contrast of a class to itself, in which the class cancels out.
+    #[error("the target of sample {sample} is a contrast of class {class} to itself; expected other classes only")]
+    ComparedWithItself {
+        /// The sample.
+        sample: usize,
+        /// The class.
+        class: i64,
+    },
+    /// A contrast that names a class more than once.
+    #[error("the target of sample {sample} is a contrast that names class {class} more than once; expected each once")]
+    ComparedTwice {
+        /// The sample.
+        sample: usize,
+        /// The class.
+        class: i64,
+    },
+    /// A softmax over a single class, which is 1 whatever the network sees.
+    #[error(
+        "the target of sample {sample} is made of a softmax, which is 1 of a single class; expected the logit itself, or \
+         its sigmoid"
+    )]
+    OneClass {
+        /// The sample.
+        sample: usize,
+    },
     /// A region that does not lie on the network's output.
     #[error(
         "the region of sample {sample} has shape {region:?}, the network's output for a class {output:?}; expected the same"
@@ -110,8 +135,20 @@ pub enum CamError {
         sample: usize,
         /// The region's shape.
         region: Vec<i64>,
-        /// The output's places; empty for a classifier.
+        /// The output's places.
         output: Vec<i64>,
+    },
+    /// A region asked of a classifier.
+    #[error("the target of sample {sample} is a region, but the network puts out no places: one logit for each class")]
+    NoPlaces {
+        /// The sample.
+        sample: usize,
+    },
+    /// The weights of a classifier's head given with a network that puts out a logit for every place.
+    #[error("the network puts out {places:?} logits for each class; weights of a head are for one logit for each")]
+    NeedsClassifier {
+        /// The output's places.
+        places: Vec<i64>,
     },
     /// A class asked of a network that puts out a logit for every place.
     #[error(
@@ -124,11 +161,13 @@ pub enum CamError {
         places: Vec<i64>,
     },
     /// A function that does not give one score for each sample.
-    #[error("a target's function gave scores of shape {found:?}; expected [{expected}]")]
+    #[error("the function that is the target of sample {sample} gave scores of shape {found:?}; expected [{expected}]")]
     ScoreShape {
+        /// The sample.
+        sample: usize,
         /// The shape it gave.
         found: Vec<i64>,
-        /// The number of samples.
+        /// The number of outputs it was given.
         expected: i64,
     },
     /// The layer's activations are no feature maps.
@@ -511,6 +550,15 @@ pub enum CamError {
         shape: Vec<i64>,
         /// The number of samples put in.
         batch: i64,
+    },
+    /// libtorch's own error inside a target's function.
+    #[cfg(feature = "torch")]
+    #[error("the function that is the target of sample {sample} failed")]
+    TargetFunction {
+        /// The sample.
+        sample: usize,
+        /// Why.
+        source: tch::TchError,
     },
     /// libtorch's own error inside a stage.
     #[cfg(feature = "torch")]

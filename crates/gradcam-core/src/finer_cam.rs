@@ -157,8 +157,8 @@ impl FinerCam {
                 let references = Tensor::f_from_slice(&references)?.f_to_device(logits.device())?;
                 let others = logits.f_index_select(1, &references)?;
                 // Probabilities over their sum are a softmax of these classes alone.
-                let weighted = others.f_softmax(1, Kind::Float)?.f_mul(&others)?;
-                let mean = weighted.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
+                let weighted = others.f_softmax(1, others.kind())?.f_mul(&others)?;
+                let mean = weighted.f_sum_dim_intlist([1i64].as_slice(), false, others.kind())?;
                 logits.f_select(1, class)?.f_sub(&mean.f_mul_scalar(strength)?)
             })),
         })

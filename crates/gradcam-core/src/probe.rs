@@ -199,7 +199,7 @@ impl<'p> Probe<'p> {
         self.input.size()[0]
     }
 
-    /// Each sample's score as it is, `[N]`, f32.
+    /// Each sample's score as it is, `[N]`, f32, or f64 of a network in double precision.
     pub fn scores(&self) -> &Tensor {
         &self.scores
     }
@@ -313,7 +313,7 @@ impl<'p> Probe<'p> {
         }
     }
 
-    /// The score of a sample's target for the outputs of altered copies, `[copies]`, f32.
+    /// The score of a sample's target for the outputs of altered copies, `[copies]`, f32 or f64.
     pub(crate) fn scores_of(&self, sample: i64, outputs: &Tensor) -> Result<Tensor, CamError> {
         let scores = self.resolved.scores_of(sample as usize, outputs)?;
         check_finite(&scores, Values::Scores, last_name(self.stages)?)?;

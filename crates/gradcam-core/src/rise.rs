@@ -211,7 +211,8 @@ fn mean_of_masks(
                 |range| Ok(masks(range)?.f_to_device(device)?),
                 |masks, outputs| {
                     let scores = probe.scores_of(sample, outputs)?.f_unsqueeze(0)?;
-                    let seen = scores.f_matmul(&masks.f_flatten(1, -1)?)?.f_view(space.as_slice())?;
+                    let masks = masks.f_flatten(1, -1)?.f_to_kind(scores.kind())?;
+                    let seen = scores.f_matmul(&masks)?.f_view(space.as_slice())?;
                     sum = sum.f_add(&seen)?;
                     Ok(())
                 },

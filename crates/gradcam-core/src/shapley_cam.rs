@@ -23,9 +23,9 @@ use crate::target::Target;
 /// backward pass through the backward pass.
 ///
 /// A network that is linear piece by piece, as ReLUs make it, has no curvature in its logits, and
-/// the map of a [`Target::Class`] is that of Grad-CAM. [`Target::probability`] has some; the
-/// paper's own target is the logit plus the logarithm of the probability, which a
-/// [`Target::Function`] gives.
+/// the map of a [`Target::Class`] is that of Grad-CAM. The paper's own target has some,
+/// [`Target::residual_softmax`]; so have [`Target::probability`] and, of a network with a single logit,
+/// [`Target::sigmoid`].
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each

@@ -1,5 +1,6 @@
 //! What a heatmap explains: a number that the network's output gives for each sample.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +13,10 @@ type Function = Arc<dyn Fn(&Tensor) -> Result<Tensor, TchError> + Send + Sync>;
 
 /// What the heatmap of one sample explains. High values of the heatmap are evidence for it.
 ///
+/// A network that tells two classes apart with a single logit, such as tumour and normal by a sigmoid, has its one
+/// class at `Class(0)`: the logit itself is what speaks for it, [its opposite](Target::counterfactual) what speaks for
+/// the other, and [`Target::sigmoid`] its probability.
+///
 /// ```
 /// use gradcam_core::Target;
 ///
@@ -22,7 +27,13 @@ type Function = Arc<dyn Fn(&Tensor) -> Result<Tensor, TchError> + Send + Sync>;
 ///     Target::Class(3).against([5], 1.0),
 ///     Target::Class(3).counterfactual(),
 /// ];
-/// # let _ = targets;
+/// // Of a network with one logit: what speaks for the tumour, for its probability, and for normal tissue.
+/// let binary = [
+///     Target::Class(0),
+///     Target::Class(0).sigmoid(),
+///     Target::Class(0).counterfactual(),
+/// ];
+/// # let _ = (targets, binary);
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
@@ -36,6 +47,10 @@ pub enum Target {
     Ranked(usize),
     /// The softmax probability of the class that the inner target names.
     Probability(Box<Target>),
+    /// The sigmoid of the logit of the class that the inner target names.
+    Sigmoid(Box<Target>),
+    /// The logit of the class that the inner target names, and the logarithm of its softmax probability.
+    ResidualSoftmax(Box<Target>),
     /// What tells a class from others: its logit less `strength` times the mean of theirs.
     Contrast {
         /// Names the class.
@@ -74,11 +89,38 @@ pub struct Score(Function);
 
 impl Target {
     /// The softmax probability of the class that this target names.
+    ///
+    /// Of a network with a single logit it would be 1 whatever the network sees, and is refused with
+    /// [`CamError::OneClass`]; [`Target::sigmoid`] is for those.
     pub fn probability(self) -> Self {
         Self::Probability(Box::new(self))
     }
 
-    /// What tells the class that this target names from other classes.
+    /// The probability of the class that this target names where each class has its own, as with a single logit or
+    /// with several labels at once.
+    ///
+    /// ```text
+    /// score = 1 / (1 + exp(-y[c]))
+    /// ```
+    pub fn sigmoid(self) -> Self {
+        Self::Sigmoid(Box::new(self))
+    }
+
+    /// The residual softmax (ReST) of the class that this target names.
+    ///
+    /// ```text
+    /// score = y[c] + log p[c]        p: softmax of the logits y
+    /// ```
+    ///
+    /// The target that Shapley-CAM was made for: unlike the logit it has a curvature, and unlike the probability
+    /// slopes that do not vanish when the network is sure. Cai, "CAMs as Shapley Value-based Explainers", 2025,
+    /// [arXiv:2501.06261](https://arxiv.org/abs/2501.06261). A single logit is refused, as in [`Target::probability`].
+    pub fn residual_softmax(self) -> Self {
+        Self::ResidualSoftmax(Box::new(self))
+    }
+
+    /// What tells the class that this target names from other classes: each of them once, and none of them that
+    /// class itself.
     pub fn against(self, classes: impl Into<Vec<i64>>, strength: f64) -> Self {
         Self::Contrast {
             class: Box::new(self),
@@ -108,6 +150,8 @@ impl fmt::Debug for Target {
             Self::Predicted => f.write_str("Predicted"),
             Self::Ranked(rank) => f.debug_tuple("Ranked").field(rank).finish(),
             Self::Probability(class) => f.debug_tuple("Probability").field(class).finish(),
+            Self::Sigmoid(class) => f.debug_tuple("Sigmoid").field(class).finish(),
+            Self::ResidualSoftmax(class) => f.debug_tuple("ResidualSoftmax").field(class).finish(),
             Self::Contrast {
                 class,
                 against,
@@ -130,7 +174,8 @@ impl fmt::Debug for Target {
 }
 
 impl Score {
-    /// A score of the output of any number of samples.
+    /// A score of the output of any number of samples, which is given in single precision, or in double precision if
+    /// the network puts it out so.
     ///
     /// # Shapes
     /// `[M, K]`, or what the network puts out for `M` samples, to `[M]`. Each sample's score may
@@ -157,6 +202,8 @@ pub(crate) struct Resolved {
 enum Formula {
     Logit(i64),
     Probability(i64),
+    Sigmoid(i64),
+    ResidualSoftmax(i64),
     Contrast {
         class: i64,
         against: Tensor,
@@ -180,7 +227,8 @@ impl Resolved {
     ///
     /// # Errors
     /// [`CamError::TargetCount`], [`CamError::Class`], [`CamError::Rank`],
-    /// [`CamError::NoClassNamed`], [`CamError::NoClassesToCompare`], [`CamError::Region`] and
+    /// [`CamError::NoClassNamed`], [`CamError::OneClass`], [`CamError::NoClassesToCompare`],
+    /// [`CamError::ComparedWithItself`], [`CamError::ComparedTwice`], [`CamError::Region`], [`CamError::NoPlaces`] and
     /// [`CamError::NeedsRegion`].
     pub(crate) fn new(targets: &[Target], output: &Tensor) -> Result<Self, CamError> {
         let shape = output.size();
@@ -203,13 +251,13 @@ impl Resolved {
         })
     }
 
-    /// The score of each sample, in the graph of `output` if it has one. f32.
+    /// The score of each sample, in the graph of `output` if it has one. f32, or f64 as the output.
     ///
     /// # Shapes
     /// The output of the whole batch, `[N, …]`, to `[N]`.
     ///
     /// # Errors
-    /// [`CamError::ScoreShape`], and libtorch's own.
+    /// [`CamError::TargetFunction`], [`CamError::ScoreShape`], and libtorch's own.
     pub(crate) fn scores(&self, output: &Tensor) -> Result<Tensor, CamError> {
         let logits: Option<Vec<i64>> = self.targets.iter().map(Formula::logit).collect();
         if let Some(classes) = logits {
@@ -219,7 +267,7 @@ impl Resolved {
             return Ok(output
                 .f_gather(1, &index, false)?
                 .f_squeeze_dim(1)?
-                .f_to_kind(Kind::Float)?);
+                .f_to_kind(score_kind(output))?);
         }
         let scores = (0..self.targets.len())
             .map(|sample| self.scores_of(sample, &output.f_narrow(0, sample as i64, 1)?))
@@ -228,7 +276,7 @@ impl Resolved {
     }
 
     /// The score of one sample's target for any number of outputs, such as those of altered copies
-    /// of the sample. f32.
+    /// of the sample. f32, or f64 as the outputs.
     ///
     /// # Shapes
     /// `[M, …]` to `[M]`.
@@ -236,18 +284,31 @@ impl Resolved {
     /// # Errors
     /// As [`Resolved::scores`].
     pub(crate) fn scores_of(&self, sample: usize, outputs: &Tensor) -> Result<Tensor, CamError> {
-        let scores = self.targets[sample].scores(&outputs.f_to_kind(Kind::Float)?)?;
+        let outputs = outputs.f_to_kind(score_kind(outputs))?;
+        let scores = self.targets[sample].scores(sample, &outputs)?;
         let (found, expected) = (scores.size(), outputs.size()[0]);
         if found == [expected] {
             Ok(scores)
         } else {
-            Err(CamError::ScoreShape { found, expected })
+            Err(CamError::ScoreShape {
+                sample,
+                found,
+                expected,
+            })
         }
     }
 
     /// The class that each sample's target is about; `None` for a function of one's own.
     pub(crate) fn classes(&self) -> Vec<Option<i64>> {
         self.targets.iter().map(Formula::class).collect()
+    }
+}
+
+/// What scores are reckoned in. Differences of scores need all that double precision has.
+pub(crate) fn score_kind(output: &Tensor) -> Kind {
+    match output.kind() {
+        Kind::Double => Kind::Double,
+        _ => Kind::Float,
     }
 }
 
@@ -263,6 +324,8 @@ impl Formula {
         match self {
             Self::Logit(class)
             | Self::Probability(class)
+            | Self::Sigmoid(class)
+            | Self::ResidualSoftmax(class)
             | Self::Contrast { class, .. }
             | Self::Region { class, .. } => Some(*class),
             Self::Function(_) => None,
@@ -270,10 +333,16 @@ impl Formula {
         }
     }
 
-    fn scores(&self, outputs: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Logit(class) => outputs.f_select(1, *class),
-            Self::Probability(class) => outputs.f_softmax(1, Kind::Float)?.f_select(1, *class),
+    fn scores(&self, sample: usize, outputs: &Tensor) -> Result<Tensor, CamError> {
+        let kind = outputs.kind();
+        Ok(match self {
+            Self::Logit(class) => outputs.f_select(1, *class)?,
+            Self::Probability(class) => outputs.f_softmax(1, kind)?.f_select(1, *class)?,
+            Self::Sigmoid(class) => outputs.f_select(1, *class)?.f_sigmoid()?,
+            Self::ResidualSoftmax(class) => {
+                let log = outputs.f_log_softmax(1, kind)?.f_select(1, *class)?;
+                outputs.f_select(1, *class)?.f_add(&log)?
+            }
             Self::Contrast {
                 class,
                 against,
@@ -281,17 +350,19 @@ impl Formula {
             } => {
                 let others = outputs
                     .f_index_select(1, &against.f_to_device(outputs.device())?)?
-                    .f_mean_dim([1i64].as_slice(), false, Kind::Float)?;
-                outputs.f_select(1, *class)?.f_sub(&others.f_mul_scalar(*strength)?)
+                    .f_mean_dim([1i64].as_slice(), false, kind)?;
+                outputs.f_select(1, *class)?.f_sub(&others.f_mul_scalar(*strength)?)?
             }
             Self::Region { class, region } => outputs
                 .f_select(1, *class)?
                 .f_mul(&region.f_to_device(outputs.device())?)?
                 .f_flatten(1, -1)?
-                .f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float),
-            Self::Function(Score(score)) => score(outputs)?.f_to_kind(Kind::Float),
-            Self::Negative(target) => target.scores(outputs)?.f_neg(),
-        }
+                .f_sum_dim_intlist([1i64].as_slice(), false, kind)?,
+            Self::Function(Score(score)) => score(outputs)
+                .map_err(|source| CamError::TargetFunction { sample, source })?
+                .f_to_kind(kind)?,
+            Self::Negative(target) => target.scores(sample, outputs)?.f_neg()?,
+        })
     }
 }
 
@@ -305,7 +376,9 @@ impl Sample {
     fn formula(&self, target: &Target) -> Result<Formula, CamError> {
         Ok(match target {
             Target::Class(_) | Target::Predicted | Target::Ranked(_) => Formula::Logit(self.class(target)?),
-            Target::Probability(class) => Formula::Probability(self.class(class)?),
+            Target::Probability(class) => Formula::Probability(self.of_several(class)?),
+            Target::Sigmoid(class) => Formula::Sigmoid(self.class(class)?),
+            Target::ResidualSoftmax(class) => Formula::ResidualSoftmax(self.of_several(class)?),
             Target::Contrast {
                 class,
                 against,
@@ -318,11 +391,20 @@ impl Sample {
                         strength: *strength,
                     });
                 }
+                let class = self.class(class)?;
+                let mut seen = HashSet::new();
                 for &other in against {
                     self.check(other)?;
+                    let sample = self.sample;
+                    if other == class {
+                        return Err(CamError::ComparedWithItself { sample, class });
+                    }
+                    if !seen.insert(other) {
+                        return Err(CamError::ComparedTwice { sample, class: other });
+                    }
                 }
                 Formula::Contrast {
-                    class: self.class(class)?,
+                    class,
                     against: Tensor::f_from_slice(against)?,
                     strength: *strength,
                 }
@@ -331,7 +413,10 @@ impl Sample {
                 self.check(*class)?;
                 let places = &self.output.size()[1..];
                 let shape: Vec<i64> = region.shape().iter().map(|&extent| extent as i64).collect();
-                if places.is_empty() || shape != places {
+                if places.is_empty() {
+                    return Err(CamError::NoPlaces { sample: self.sample });
+                }
+                if shape != places {
                     return Err(CamError::Region {
                         sample: self.sample,
                         region: shape,
@@ -347,6 +432,16 @@ impl Sample {
             Target::Function(score) => Formula::Function(score.clone()),
             Target::Counterfactual(target) => Formula::Negative(Box::new(self.formula(target)?)),
         })
+    }
+
+    /// The class that a target names, if there are others that its softmax weighs it against.
+    fn of_several(&self, target: &Target) -> Result<i64, CamError> {
+        let class = self.class(target)?;
+        if self.output.size()[0] > 1 {
+            Ok(class)
+        } else {
+            Err(CamError::OneClass { sample: self.sample })
+        }
     }
 
     /// The class that a target names.

@@ -1,4 +1,4 @@
-use gradcam_core::{CamError, Score, Stage, Stages, Target, grad_cam, shapley_cam};
+use gradcam_core::{CamError, Stage, Stages, Target, grad_cam, shapley_cam};
 use tch::Kind;
 
 use crate::goldens::Golden;
@@ -24,12 +24,7 @@ fn equals_the_formula() {
     let golden = Golden::branched();
     let (stages, layer) = (golden.stages(), golden.layers[1]);
     let capture = stages.capture(&golden.images(), &[layer]).unwrap();
-    let rest = |class: i64| {
-        Target::Function(Score::new(move |logits| {
-            let log = logits.f_log_softmax(1, Kind::Double)?;
-            logits.f_select(1, class)?.f_add(&log.f_select(1, class)?)
-        }))
-    };
+    let rest = |class: i64| Target::Class(class).residual_softmax();
     let targets: Vec<Target> = golden.classes().into_iter().map(rest).collect();
     let activations = capture.activations(layer).unwrap();
     // The gradient as the activations grow by a hundredth, and shrink by one.

@@ -61,7 +61,8 @@ impl Method {
     }
 
     /// The map of one image. The methods of activations alone (Eigen-CAM, KPCA-CAM, FEM) look at no target; those
-    /// of the whole input (FullGrad, RISE, occlusion) at no layer.
+    /// of the whole input (FullGrad, RISE, occlusion) at no layer. Shapley-CAM, Recipro-CAM, Group-CAM and RISE take
+    /// what their authors make of the class.
     pub fn maps(self, of: &Explained<'_>, target: Target) -> Result<Maps, CamError> {
         let &Explained {
             stages,
@@ -69,7 +70,13 @@ impl Method {
             capture,
             layer,
         } = of;
-        let targets = [target];
+        let targets = [match (self, capture.logits().size()[1]) {
+            // A softmax of one logit tells nothing.
+            (Self::Shapley | Self::Recipro | Self::Group | Self::Rise, 1) => target.sigmoid(),
+            (Self::Shapley, _) => target.residual_softmax(),
+            (Self::Recipro | Self::Group | Self::Rise, _) => target.probability(),
+            _ => target,
+        }];
         let probe = || Probe::from_capture(stages, input, capture, &targets);
         match self {
             Self::Gradient(method) => method.maps(&capture.gradients(&targets)?.at(layer)?),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tch::{Kind, TchError, Tensor};
 
 use crate::error::{CamError, Values};
-use crate::stage::{self, Stages};
+use crate::stage::{self, Stage, Stages};
 use crate::target::{Resolved, Target};
 
 /// What one layer put out.
@@ -32,6 +32,10 @@ pub struct Capture {
     output: Tensor,
     /// The same memory outside the graph.
     logits: Tensor,
+    /// The input's shape.
+    input: Vec<i64>,
+    /// The network's stages by name.
+    stages: Vec<String>,
 }
 
 impl Stages<'_> {
@@ -57,17 +61,16 @@ impl Stages<'_> {
             .collect::<Result<BTreeSet<usize>, CamError>>()?;
         let &first = wanted.first().ok_or(CamError::NoLayers)?;
         let shape = input.size();
-        let batch = match shape.first() {
-            Some(&batch) if batch > 0 => batch,
-            _ => return Err(CamError::EmptyBatch { shape }),
-        };
+        if shape.first().is_none_or(|&batch| batch < 1) {
+            return Err(CamError::EmptyBatch { shape });
+        }
 
         // The guard, unlike tch's closures, puts the mode back after a panic in a stage too.
         let _no_grad = tch::no_grad_guard();
         let mut carried = Vec::new();
         let trunk = self.run(0..first + 1, &stage::copy(input)?, &mut carried)?;
         let carried = detached(&carried)?;
-        tch::with_grad(|| self.capture_tail(&trunk.f_detach()?, carried, &wanted, batch))
+        tch::with_grad(|| self.capture_tail(&trunk.f_detach()?, carried, &wanted, &shape))
     }
 
     fn capture_tail(
@@ -75,7 +78,7 @@ impl Stages<'_> {
         trunk: &Tensor,
         mut carried: Vec<Tensor>,
         wanted: &BTreeSet<usize>,
-        batch: i64,
+        input: &[i64],
     ) -> Result<Capture, CamError> {
         let stages = self.as_slice();
         let mut layers = Vec::with_capacity(wanted.len());
@@ -104,7 +107,7 @@ impl Stages<'_> {
                 &mut carried,
             )?;
         }
-        check_logits(&x, batch)?;
+        check_logits(&x, input[0])?;
         let logits = x.f_detach()?;
         let last = self.as_slice().last().ok_or(CamError::NoStages)?;
         check_finite(&logits, Values::Logits, last.name())?;
@@ -112,6 +115,8 @@ impl Stages<'_> {
             layers,
             output: x,
             logits,
+            input: input.to_vec(),
+            stages: self.as_slice().iter().map(|stage| stage.name().to_owned()).collect(),
         })
     }
 }
@@ -130,6 +135,24 @@ impl Capture {
     /// The number of samples.
     pub fn batch(&self) -> i64 {
         self.logits.size()[0]
+    }
+
+    /// Fails unless this can be the capture of these stages on an input of this shape.
+    pub(crate) fn check_origin(&self, stages: &Stages<'_>, input: &[i64]) -> Result<(), CamError> {
+        if self.input != input {
+            return Err(CamError::CaptureInput {
+                captured: self.input.clone(),
+                input: input.to_vec(),
+            });
+        }
+        let names = || stages.as_slice().iter().map(Stage::name);
+        if names().ne(self.stages.iter().map(String::as_str)) {
+            return Err(CamError::CaptureStages {
+                captured: self.stages.clone(),
+                stages: names().map(str::to_owned).collect(),
+            });
+        }
+        Ok(())
     }
 
     /// What `layer` put out, outside the graph.
@@ -224,12 +247,14 @@ impl Capture {
             return disconnected();
         }
         let scores = tch::with_grad(|| targets.scores(&self.output))?;
+        let last = self.stages.last().ok_or(CamError::NoStages)?;
+        check_finite(&scores.f_detach()?, Values::Scores, last)?;
         if !scores.requires_grad() {
             return disconnected();
         }
         // No sample's score depends on another sample, so the gradient of the sum at a sample is
         // that of its own score.
-        Ok(tch::with_grad(|| scores.f_sum(Kind::Float))?)
+        Ok(tch::with_grad(|| scores.f_sum(None::<Kind>))?)
     }
 
     /// A layer's activations with these gradients.

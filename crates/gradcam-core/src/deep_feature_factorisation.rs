@@ -144,7 +144,8 @@ pub struct Factorisation {
 /// capture they are had by `Capture::activations` and tch's conversion to arrays.
 ///
 /// # Errors
-/// [`CamError::Shape`]; [`CamError::NonFiniteMap`] for a NaN or an infinity in a sample's activations;
+/// [`CamError::Shape`]; [`CamError::NonFiniteMap`] for a NaN or an infinity in a sample's activations, and for
+/// activations whose length over the channels single precision does not hold;
 /// [`CamError::NegativeActivation`] unless an [`Offset`] is named; [`CamError::Concepts`] for none, or more than there
 /// are places in all samples; [`CamError::Tolerance`], [`CamError::Iterations`].
 ///
@@ -212,7 +213,12 @@ pub fn deep_feature_factorisation<D: Dimension>(
             .flat_map(|sample| (0..places).map(move |place| (sample, place)))
             .zip(factors.amounts.column(from))
         {
-            maps[[sample, to, place]] = (amount * length) as f32;
+            let value = (amount * length) as f32;
+            // Of the largest numbers of single precision in several channels: their length is none.
+            if !value.is_finite() {
+                return Err(CamError::NonFiniteMap { sample });
+            }
+            maps[[sample, to, place]] = value;
         }
     }
     let mut grid = vec![samples, concepts];

@@ -210,6 +210,21 @@ pub enum CamError {
         /// The layer.
         layer: String,
     },
+    /// A layer of which not all places can be compared with one another.
+    #[error("a layer of {places} places was given, all to be compared with one another; expected {most} or fewer")]
+    TooManyPlaces {
+        /// The layer's places.
+        places: usize,
+        /// The most there can be.
+        most: usize,
+    },
+    /// Maps of complex numbers.
+    #[cfg(feature = "torch")]
+    #[error("maps of the kind {kind:?} were given; expected real numbers")]
+    ComplexMaps {
+        /// The maps' kind.
+        kind: tch::Kind,
+    },
     /// A NaN or an infinity in a map.
     #[error("the map of sample {sample} is not finite everywhere")]
     NonFiniteMap {
@@ -233,12 +248,20 @@ pub enum CamError {
         expected: Vec<usize>,
     },
     /// Not the input that was captured from.
-    #[error("an input of shape {input:?} was given with a capture of {batch} samples")]
-    CaptureBatch {
-        /// The number of samples captured.
-        batch: i64,
-        /// The input's shape.
+    #[error("an input of shape {input:?} was given with a capture of one of shape {captured:?}")]
+    CaptureInput {
+        /// The shape of the input captured from.
+        captured: Vec<i64>,
+        /// The shape of the input given.
         input: Vec<i64>,
+    },
+    /// Not the network that was captured.
+    #[error("a network of the stages {} was given with a capture of one of {}", stages.join(", "), captured.join(", "))]
+    CaptureStages {
+        /// The stages of the network captured.
+        captured: Vec<String>,
+        /// The stages of the network given.
+        stages: Vec<String>,
     },
     /// Masks or noise that do not lie on the images, or none.
     #[error("masks or noise of shape {found:?} were given; expected 1 or more of {expected:?}")]

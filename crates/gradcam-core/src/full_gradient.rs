@@ -115,8 +115,10 @@ pub fn full_gradient(stages: &Stages<'_>, input: &Tensor, targets: &[Target]) ->
     let logits = given.swap_remove(0).f_set_requires_grad(true)?;
     check_logits(&logits, shape[0])?;
     let targets = Resolved::new(targets, &logits.f_detach()?)?;
-    let score = tch::with_grad(|| Ok::<_, CamError>(targets.scores(&logits)?.f_sum(Kind::Float)?))?;
     let last = steps.last().ok_or(CamError::NoStages)?.name;
+    let scores = tch::with_grad(|| targets.scores(&logits))?;
+    check_finite(&scores.f_detach()?, Values::Scores, last)?;
+    let score = tch::with_grad(|| scores.f_sum(None::<Kind>))?;
     if !score.requires_grad() {
         return Err(CamError::Disconnected { layer: last.to_owned() });
     }

@@ -3,8 +3,9 @@
 //! Zhang et al., "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional
 //! Networks", 2021, [arXiv:2103.13859](https://arxiv.org/abs/2103.13859).
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
+use crate::capture::AtLayer;
 use crate::channel_masks::{ChannelMasks, ScoreMask};
 use crate::error::CamError;
 use crate::heatmap::Maps;
@@ -83,8 +84,9 @@ impl GroupCam {
 /// [`CamError::Disconnected`] and [`CamError::NonFinite`].
 ///
 /// # Cost
-/// One capture at the layer for the gradients; the network runs once for each group and sample, and
-/// once for the blurred sample.
+/// For the gradients a capture at the layer of each sample, or one backward pass where the probe is made
+/// [from a capture](Probe::from_capture) of it; the network runs once for each group and sample, and once for the
+/// blurred sample.
 ///
 /// [`Target::probability`]: crate::Target::probability
 ///
@@ -130,9 +132,17 @@ pub fn group_cam(probe: &Probe<'_>, layer: &str, settings: &GroupCam) -> Result<
     }
     let space = probe.space()?;
     let _no_grad = tch::no_grad_guard();
+    let captured = probe.gradients(layer)?;
     let maps = (0..probe.batch())
         .map(|sample| {
-            let weighted = weighted_channels(probe, layer, sample)?;
+            let weighted = match &captured {
+                Some(gradients) => weighted_channels(&gradients.at(layer)?, sample)?,
+                None => {
+                    let capture = probe.stages().capture(&probe.sample(sample)?, &[layer])?;
+                    let gradients = capture.gradients(std::slice::from_ref(&probe.targets()[sample as usize]))?;
+                    weighted_channels(&gradients.at(layer)?, 0)?
+                }
+            };
             let together = (weighted.size()[0] as usize).div_ceil(groups) as i64;
             let planes = weighted
                 .f_split(together, 0)?
@@ -184,27 +194,28 @@ pub fn group_cam(probe: &Probe<'_>, layer: &str, settings: &GroupCam) -> Result<
 }
 
 /// Each channel of one sample times its mean gradient, `[C, …]`, f32.
-fn weighted_channels(probe: &Probe<'_>, layer: &str, sample: i64) -> Result<Tensor, CamError> {
-    let capture = probe.stages().capture(&probe.sample(sample)?, &[layer])?;
-    let gradients = capture.gradients(std::slice::from_ref(&probe.targets()[sample as usize]))?;
-    let at = gradients.at(layer)?;
-    let axes: Vec<i64> = (2..at.spatial_shape()?.len() as i64).collect();
-    let weights = at.gradients().f_mean_dim(axes.as_slice(), true, Kind::Float)?;
-    Ok(at
-        .activations()
-        .f_to_kind(Kind::Float)?
-        .f_mul(&weights)?
-        .f_squeeze_dim(0)?)
+fn weighted_channels(at: &AtLayer<'_>, sample: i64) -> Result<Tensor, CamError> {
+    let axes: Vec<i64> = (1..at.spatial_shape()?.len() as i64 - 1).collect();
+    let gradients = at.gradients().f_get(sample)?;
+    let weights = gradients.f_mean_dim(axes.as_slice(), true, Kind::Float)?;
+    let activations = at.activations().f_get(sample)?;
+    Ok(activations.f_to_kind(Kind::Float)?.f_mul(&weights)?)
 }
 
 /// What is positive and above the quantile.
 fn without_noise(plane: &Tensor, quantile: f64) -> Result<Tensor, CamError> {
     let plane = plane.f_relu()?.f_to_kind(Kind::Double)?;
-    // torch's own quantile takes 16 million values at most; a layer has fewer.
-    let bound = plane
-        .f_flatten(0, -1)?
-        .f_quantile_scalar(quantile, None, false, "linear")?;
+    let bound = linear_quantile(&plane.f_flatten(0, -1)?, quantile)?;
     Ok(plane.f_mul(&plane.f_gt_tensor(&bound)?)?.f_to_kind(Kind::Float)?)
+}
+
+/// torch's `quantile`, which itself takes 16 million values at most, fewer than a volume may have.
+fn linear_quantile(values: &Tensor, quantile: f64) -> Result<Tensor, TchError> {
+    let last = values.size()[0] - 1;
+    let place = quantile * last as f64;
+    let (sorted, _) = values.f_sort(0, false)?;
+    let at = |place: f64| sorted.f_get((place as i64).min(last));
+    at(place.floor())?.f_lerp(&at(place.ceil())?, place.fract())
 }
 
 /// `[1, C, …]` under a Gaussian along each axis of space.
@@ -242,7 +253,28 @@ fn gaussian_matrix(extent: usize, radius: usize, deviation: f64) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::gaussian_matrix;
+    use super::{gaussian_matrix, linear_quantile};
+    use tch::{Device, Kind, Tensor};
+
+    /// Held against torch's own where that takes as many values.
+    #[test]
+    fn quantiles_are_those_of_torch_and_of_more_values() {
+        for count in [1, 2, 3, 10, 101] {
+            let values = Tensor::f_rand([count], (Kind::Double, Device::Cpu)).unwrap();
+            for quantile in [0.0, 0.1, 0.5, 0.7, 1.0] {
+                let expected = values.quantile_scalar(quantile, None, false, "linear");
+                assert_eq!(
+                    linear_quantile(&values, quantile).unwrap(),
+                    expected,
+                    "{count} {quantile}"
+                );
+            }
+        }
+        let many = (1 << 24) + 2;
+        let values = Tensor::arange(many, (Kind::Double, Device::Cpu)).flip([0i64]);
+        let half = linear_quantile(&values, 0.5).unwrap().double_value(&[]);
+        assert_eq!(half, f64::from(1 << 23) + 0.5);
+    }
 
     /// Columns are means: they sum to 1. Far from the edge they are the Gaussian; at the edge the
     /// place beside it counts twice.

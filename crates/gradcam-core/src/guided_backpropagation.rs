@@ -102,9 +102,11 @@ pub fn guided_backpropagation(
     let last = stages.as_slice().last().ok_or(CamError::NoStages)?;
     check_finite(&logits, Values::Logits, last.name())?;
     let resolved = Resolved::new(targets, &logits)?;
+    let scores = tch::with_grad(|| resolved.scores(output))?;
+    check_finite(&scores.f_detach()?, Values::Scores, last.name())?;
     // No sample's score depends on another sample, so the gradient of the sum at a sample is that of
     // its own score.
-    let score = tch::with_grad(|| -> Result<Tensor, CamError> { Ok(resolved.scores(output)?.f_sum(Kind::Float)?) })?;
+    let score = tch::with_grad(|| scores.f_sum(None::<Kind>))?;
     let mut scores = vec![score];
     let mut gradients = Vec::new();
     for segment in segments.iter().rev() {

@@ -28,7 +28,7 @@ impl Maps {
     /// `[N, H, W]` or `[N, D, H, W]`, of any floating-point kind, on any device.
     ///
     /// # Errors
-    /// [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
+    /// [`CamError::Shape`], [`CamError::ComplexMaps`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
     pub fn new(maps: &Tensor) -> Result<Self, CamError> {
         let shape = maps.size();
         if !matches!(shape.len(), 3 | 4) || shape.contains(&0) {
@@ -36,6 +36,10 @@ impl Maps {
                 shape: shape.iter().map(|&extent| extent as usize).collect(),
                 expected: "[N, H, W] or [N, D, H, W]",
             });
+        }
+        let kind = maps.kind();
+        if matches!(kind, Kind::ComplexHalf | Kind::ComplexFloat | Kind::ComplexDouble) {
+            return Err(CamError::ComplexMaps { kind });
         }
         let _no_grad = tch::no_grad_guard();
         let maps = maps.f_detach()?.f_to_kind(Kind::Float)?;

@@ -8,7 +8,8 @@ use tch::{Kind, Tensor};
 use crate::eigen_cam::finite_samples;
 use crate::error::CamError;
 use crate::heatmap::Maps;
-use crate::kernel::KpcaKernel;
+use crate::kernel::{KpcaKernel, check_places};
+use crate::parallelism::Parallelism;
 use crate::weighted_cam::feature_maps;
 
 /// KPCA-CAM: what the channels have most in common, seen through a kernel.
@@ -26,13 +27,12 @@ use crate::weighted_cam::feature_maps;
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.
 ///
 /// # Errors
-/// [`CamError::KernelSettings`], [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an
-/// infinity.
+/// [`CamError::KernelSettings`], [`CamError::Shape`], [`CamError::TooManyPlaces`] for more than 32 768, and
+/// [`CamError::NonFiniteMap`] for a NaN or an infinity.
 ///
 /// # Cost
-/// The products of all places with one another, one sample at a time; their kernel, and its first
-/// eigenvector, on the CPU. On CPU arrays [`kernel::kpca_cam`](crate::kernel::kpca_cam()) computes the
-/// same.
+/// That of [`kernel::kpca_cam`](crate::kernel::kpca_cam()) for one sample after the other, on the CPU wherever the
+/// activations are.
 ///
 /// ```
 /// use gradcam_core::{kernel::KpcaKernel, kpca_cam};
@@ -47,6 +47,7 @@ use crate::weighted_cam::feature_maps;
 pub fn kpca_cam(activations: &Tensor, kernel: KpcaKernel) -> Result<Maps, CamError> {
     kernel.check()?;
     let shape = feature_maps(activations)?;
+    check_places(shape[2..].iter().product::<i64>() as usize)?;
     let _no_grad = tch::no_grad_guard();
     let planes = activations.f_flatten(2, -1)?.f_to_kind(Kind::Double)?;
     finite_samples(&planes)?;
@@ -54,14 +55,9 @@ pub fn kpca_cam(activations: &Tensor, kernel: KpcaKernel) -> Result<Maps, CamErr
     let centred = planes.f_sub(&planes.f_mean_dim([2i64].as_slice(), true, None)?)?;
     let maps = (0..shape[0])
         .map(|sample| {
-            let values = centred.f_get(sample)?;
-            let products = values
-                .f_transpose(0, 1)?
-                .f_matmul(&values)?
-                .f_contiguous()?
-                .f_view([-1])?;
+            let values = Vec::<f64>::try_from(centred.f_get(sample)?.f_contiguous()?.f_view([-1])?)?;
             let sum = Vec::<f64>::try_from(sums.f_get(sample)?)?;
-            let map = kernel.component(products.try_into()?, shape[1] as usize, &sum);
+            let map = kernel.component(&values, &sum, Parallelism::Rayon);
             Ok(Tensor::f_from_slice(&map)?)
         })
         .collect::<Result<Vec<Tensor>, CamError>>()?;

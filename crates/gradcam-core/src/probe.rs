@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::capture::{Capture, check_finite, check_logits, check_spatial};
+use crate::capture::{Capture, Gradients, check_finite, check_logits, check_spatial};
 use crate::copies::Copies;
 use crate::error::{CamError, Values};
 use crate::stage::{self, Stages};
@@ -48,8 +48,8 @@ pub struct Probe<'p> {
     scores: Tensor,
     /// The number of classes, and the axes of space of a segmentation.
     logits: Vec<i64>,
-    /// Layers whose activations are known.
-    captured: Vec<(String, State)>,
+    /// Of the same input, with layers whose activations are known.
+    capture: Option<&'p Capture>,
     ceiling: u64,
 }
 
@@ -113,7 +113,7 @@ impl<'p> Probe<'p> {
         let logits = stages.forward(&stage::copy(&input)?)?;
         check_logits(&logits, shape[0])?;
         check_finite(&logits, Values::Logits, last_name(stages)?)?;
-        Self::with_logits(stages, input, &logits, targets, Vec::new())
+        Self::with_logits(stages, input, &logits, targets, None)
     }
 
     /// Takes logits and activations from a capture of the same input instead of running the
@@ -128,34 +128,17 @@ impl<'p> Probe<'p> {
     /// `input` is what was captured from.
     ///
     /// # Errors
-    /// [`CamError::CaptureBatch`] when it cannot be, and those of targets that do not fit.
+    /// [`CamError::CaptureInput`] for an input of another shape, [`CamError::CaptureStages`] for a network of other
+    /// stages, and those of targets that do not fit.
     pub fn from_capture(
         stages: &'p Stages<'p>,
         input: &Tensor,
-        capture: &Capture,
+        capture: &'p Capture,
         targets: &[Target],
     ) -> Result<Self, CamError> {
-        let shape = input.size();
-        if shape.first() != Some(&capture.batch()) {
-            return Err(CamError::CaptureBatch {
-                batch: capture.batch(),
-                input: shape,
-            });
-        }
+        capture.check_origin(stages, &input.size())?;
         let _no_grad = tch::no_grad_guard();
-        let captured = capture
-            .layers()
-            .map(|layer| {
-                stages.position(layer)?;
-                let carried = capture.carried(layer)?;
-                let state = State {
-                    activations: capture.activations(layer)?.shallow_clone(),
-                    carried: carried.iter().map(Tensor::shallow_clone).collect(),
-                };
-                Ok((layer.to_owned(), state))
-            })
-            .collect::<Result<_, CamError>>()?;
-        Self::with_logits(stages, input.f_detach()?, capture.logits(), targets, captured)
+        Self::with_logits(stages, input.f_detach()?, capture.logits(), targets, Some(capture))
     }
 
     fn with_logits(
@@ -163,7 +146,7 @@ impl<'p> Probe<'p> {
         input: Tensor,
         logits: &Tensor,
         targets: &[Target],
-        captured: Vec<(String, State)>,
+        capture: Option<&'p Capture>,
     ) -> Result<Self, CamError> {
         let resolved = Resolved::new(targets, logits)?;
         let scores = resolved.scores(logits)?;
@@ -175,7 +158,7 @@ impl<'p> Probe<'p> {
             resolved,
             scores,
             logits: logits.size()[1..].to_vec(),
-            captured,
+            capture,
             ceiling: 1 << 30,
         })
     }
@@ -228,11 +211,10 @@ impl<'p> Probe<'p> {
     /// differences of scores make more of that.
     pub(crate) fn after(&self, layer: &str) -> Result<After<'p>, CamError> {
         let index = self.stages.position(layer)?;
-        let known = self.captured.iter().find(|(name, _)| name == layer);
-        let state = match known {
-            Some((_, State { activations, carried })) => State {
-                activations: activations.shallow_clone(),
-                carried: carried.iter().map(Tensor::shallow_clone).collect(),
+        let state = match self.captured(layer) {
+            Some(capture) => State {
+                activations: capture.activations(layer)?.shallow_clone(),
+                carried: capture.carried(layer)?.iter().map(Tensor::shallow_clone).collect(),
             },
             None => self.alone(index, layer)?,
         };
@@ -246,6 +228,17 @@ impl<'p> Probe<'p> {
             range: index + 1..self.stages.as_slice().len(),
             ceiling: self.ceiling,
         })
+    }
+
+    /// The gradients of the targets at `layer`, if it was captured.
+    pub(crate) fn gradients(&self, layer: &str) -> Result<Option<Gradients<'p>>, CamError> {
+        let capture = self.captured(layer);
+        capture.map(|capture| capture.gradients_of(&self.resolved)).transpose()
+    }
+
+    fn captured(&self, layer: &str) -> Option<&'p Capture> {
+        self.capture
+            .filter(|capture| capture.layers().any(|captured| captured == layer))
     }
 
     /// What there is at a layer, of each sample alone, put together again.

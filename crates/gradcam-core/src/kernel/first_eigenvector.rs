@@ -16,15 +16,9 @@ const STEPS: usize = 4;
 /// Products summed side by side.
 const LANES: usize = 8;
 
-/// The largest eigenvalue of a symmetric matrix of `n` rows and its unit eigenvector, of either
-/// sign. Where several vectors share the eigenvalue, it is one of them.
-pub(super) fn first_eigenvector(matrix: &[f64], n: usize) -> (f64, Vec<f64>) {
-    first_eigenvector_of(n, |vector| matrix.chunks_exact(n).map(|row| dot(row, vector)).collect())
-}
-
-/// The same for a symmetric operator on vectors of `n` values, of which only what it makes of a
-/// vector is known.
-pub(super) fn first_eigenvector_of(n: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> (f64, Vec<f64>) {
+/// The largest eigenvalue of a symmetric operator on vectors of `n` values, of which only what it makes of a vector is
+/// known, and its unit eigenvector, of either sign. Where several vectors share the eigenvalue, it is one of them.
+pub(super) fn first_eigenvector(n: usize, apply: impl Fn(&[f64]) -> Vec<f64>) -> (f64, Vec<f64>) {
     // Chosen by chance, but always the same: a vector that has to do with every eigenvector. What the operator makes of
     // it has nothing to do with those that it takes to zero.
     let mut generator = ChaCha8Rng::seed_from_u64(0);
@@ -138,7 +132,8 @@ impl Tridiagonal {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The product of two vectors.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sum_of_products(a, b, |&value| value)
 }
 

@@ -66,6 +66,8 @@ pub use grad_cam::grad_cam;
 pub use grad_cam_plus_plus::grad_cam_plus_plus;
 pub use heatmaps::heatmaps;
 pub use hires_cam::hires_cam;
+#[cfg(feature = "torch")]
+pub(crate) use kpca_cam::check_places;
 pub use kpca_cam::{KpcaKernel, kpca_cam};
 pub use layer_cam::layer_cam;
 pub use normalise::{Normalised, normalise};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ndarray::{Array, ArrayView, Dimension, RemoveAxis};
 
 use super::feature_maps::FeatureMaps;
-use super::first_eigenvector::{first_eigenvector_of, mixed_dot};
+use super::first_eigenvector::{first_eigenvector, mixed_dot};
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
 
@@ -92,7 +92,7 @@ pub(crate) fn component(terms: &[f32], places: usize) -> Option<Vec<f32>> {
     }
     // With Y the planes less their means and u a map: Yᵀ Y u. Since u less its mean is at right angles to whatever is
     // even, the planes can stay as they are, and the means are taken from what comes of them.
-    let (eigenvalue, mut map) = first_eigenvector_of(places, |map| {
+    let (eigenvalue, mut map) = first_eigenvector(places, |map| {
         let mean = map.iter().sum::<f64>() / places as f64;
         let map: Vec<f64> = map.iter().map(|value| value - mean).collect();
         let mut image = vec![0f64; places];

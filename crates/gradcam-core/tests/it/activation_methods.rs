@@ -192,6 +192,14 @@ fn faults_are_errors() {
         kernel::kpca_cam(arrays.view(), GAUSSIAN, Parallelism::Rayon),
         Err(CamError::NonFiniteMap { sample: 1 })
     ));
+    let large = Tensor::zeros([1, 1, 182, 182], (Kind::Float, tch::Device::Cpu));
+    assert!(matches!(
+        kpca_cam(&large, GAUSSIAN),
+        Err(CamError::TooManyPlaces {
+            places: 33124,
+            most: 32768
+        })
+    ));
     for gamma in [0.0, -1.0, f64::NAN] {
         let kernel = KpcaKernel::Gaussian { gamma: Some(gamma) };
         assert!(matches!(

@@ -1,7 +1,10 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gradcam_core::{CamError, Probe, ScoreCam, Stage, Stages, Target, Values, last_spatial, score_cam};
+use gradcam_core::{
+    CamError, Probe, Score, ScoreCam, Stage, Stages, Target, Values, full_gradient, guided_backpropagation,
+    last_spatial, score_cam, shapley_cam,
+};
 use tch::{Kind, TchError, Tensor, nn};
 
 use crate::left_alone::gradients_are_tracked;
@@ -327,6 +330,33 @@ fn values_that_are_not_finite_name_their_layer() {
 }
 
 /// A sum that overflows is no reason to refuse values that are finite.
+/// Logits may be finite and what a target makes of them not.
+#[test]
+fn scores_that_are_not_finite_are_an_error() {
+    let net = SmallNet::images(2);
+    let (stages, input) = (net.stages(), net.input(2, 5));
+    let targets = || {
+        // Its slope is finite.
+        let infinite = Score::new(|x| x.f_select(1, 0)?.f_add_scalar(f64::INFINITY));
+        [Target::Class(0), Target::Function(infinite)]
+    };
+    let capture = stages.capture(&input, &["relu2"]).unwrap();
+    let errors = [
+        capture.gradients(&targets()).map(drop).unwrap_err(),
+        shapley_cam(&capture, "relu2", &targets()).map(drop).unwrap_err(),
+        full_gradient(&stages, &input, &targets()).map(drop).unwrap_err(),
+        guided_backpropagation(&stages, &input, &["relu1"], &targets())
+            .map(drop)
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert!(
+            matches!(&error, CamError::NonFinite { values: Values::Scores, layer } if layer == "fc"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn large_finite_activations_pass() {
     let same = Stages::new(vec![

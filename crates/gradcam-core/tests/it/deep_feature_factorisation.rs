@@ -272,3 +272,17 @@ fn faults_are_named() {
         Err(CamError::Shape { .. })
     ));
 }
+
+/// Two channels of the largest number of single precision: what they are long together, it does not hold.
+#[test]
+fn maps_that_single_precision_does_not_hold_are_an_error() {
+    let mut activations = random((2, 2, 2, 2), 5);
+    activations.index_axis_mut(Axis(0), 1).fill(f32::MAX);
+    assert!(matches!(
+        deep_feature_factorisation(activations.view(), &settings(1)),
+        Err(CamError::NonFiniteMap { sample: 1 })
+    ));
+    activations.index_axis_mut(Axis(0), 1).mapv_inplace(|value| value / 2.0);
+    let found = deep_feature_factorisation(activations.view(), &settings(1)).unwrap();
+    assert!(found.maps.iter().all(|value| value.is_finite()));
+}

@@ -1,6 +1,8 @@
 //! Group-CAM against its formula in plain loops and against the goldens.
 
-use gradcam_core::{CamError, GroupCam, Maps, Probe, Target, group_cam};
+use std::cell::Cell;
+
+use gradcam_core::{CamError, GroupCam, Maps, Probe, Stage, Stages, Target, group_cam};
 use tch::{Device, Kind, Tensor};
 
 use crate::perturbation_methods::{agrees_graded, score};
@@ -81,4 +83,31 @@ fn settings_are_checked() {
         group_cam(&probe, "relu1", &settings.with_blur(3, 0.0)),
         Err(CamError::Deviation { .. })
     ));
+}
+
+/// A capture has the gradients at hand: the stages up to the layer run for altered images only.
+#[test]
+fn a_capture_serves_its_gradients() {
+    let net = SmallNet::images(10);
+    let runs = Cell::new(0);
+    let (whole, input) = (net.stages(), net.input(2, 11));
+    let rest = whole.as_slice()[1..].iter();
+    let first = Stage::new("conv1", |x| {
+        runs.set(runs.get() + 1);
+        Ok(whole.as_slice()[0].forward(x).unwrap())
+    });
+    let rest = rest.map(|stage| Stage::new(stage.name(), |x| Ok(stage.forward(x).unwrap())));
+    let stages = Stages::new(std::iter::once(first).chain(rest).collect()).unwrap();
+    let targets = [Target::Predicted, Target::Class(1)];
+    let settings = GroupCam::default().with_groups(2).with_blur(2, 1.0);
+    let of = |probe: &Probe<'_>| {
+        let before = runs.get();
+        let maps = group_cam(probe, "relu2", &settings).unwrap();
+        (maps, runs.get() - before)
+    };
+    let capture = stages.capture(&input, &["relu2"]).unwrap();
+    let (captured, fewer) = of(&Probe::from_capture(&stages, &input, &capture, &targets).unwrap());
+    let (own, more) = of(&Probe::new(&stages, &input, &targets).unwrap());
+    assert_eq!(more - fewer, 2);
+    assert!(largest_difference(captured.tensor(), own.tensor()) < 1e-5);
 }

@@ -35,6 +35,17 @@ fn upsampling_is_not_shifted() {
 }
 
 #[test]
+fn complex_maps_are_refused() {
+    let maps = normal(&[1, 2, 3], 1).to_kind(Kind::ComplexFloat);
+    assert!(matches!(
+        Maps::new(&maps),
+        Err(CamError::ComplexMaps {
+            kind: Kind::ComplexFloat
+        })
+    ));
+}
+
+#[test]
 fn empty_and_even_maps_are_zero_and_flagged() {
     let maps = Tensor::stack(
         &[

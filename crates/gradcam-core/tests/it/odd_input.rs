@@ -252,6 +252,7 @@ fn extreme_settings_give_errors_or_maps() {
     let factorise =
         |settings: DeepFeatureFactorisation| deep_feature_factorisation(activations.view(), &settings).map(drop);
     let all = TestTimeAugmentation::default();
+    let alike = KpcaKernel::default();
     let picture = RgbImage::new(3, 2);
     let mask = ndarray::arr2(&[[true, false, false], [false; 3]]);
     type Call<'a> = Box<dyn Fn() -> Result<(), CamError> + 'a>;
@@ -320,6 +321,17 @@ fn extreme_settings_give_errors_or_maps() {
             Box::new(|| {
                 let channels = ScoreChannels::MostVaried(usize::MAX);
                 score_cam(&probe, "relu2", &ScoreCam::default().with_channels(channels)).map(drop)
+            }),
+        ),
+        (
+            "places to compare",
+            Box::new(|| kpca_cam(&Tensor::zeros([1, 1, 512, 512], (Kind::Float, Device::Cpu)), alike).map(drop)),
+        ),
+        (
+            "places of arrays to compare",
+            Box::new(|| {
+                let layer = ndarray::Array4::zeros((1, 1, 512, 512));
+                kernel::kpca_cam(layer.view(), alike, Parallelism::Serial).map(drop)
             }),
         ),
         ("a size", Box::new(|| maps.upsample(&[i64::MAX, 2]).map(drop))),

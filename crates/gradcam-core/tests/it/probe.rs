@@ -33,7 +33,22 @@ fn a_capture_serves_as_well_as_a_forward_pass() {
     let other = net.input(2, 4);
     assert!(matches!(
         Probe::from_capture(&stages, &other, &capture, &TARGETS),
-        Err(CamError::CaptureBatch { batch: 3, .. })
+        Err(CamError::CaptureInput { captured, input }) if captured == [3, 2, 12, 17] && input == [2, 2, 12, 17]
+    ));
+    // As many samples of another size, and a network of other stages that takes the same.
+    let narrow = input.narrow(3, 0, 16);
+    assert!(matches!(
+        Probe::from_capture(&stages, &narrow, &capture, &TARGETS),
+        Err(CamError::CaptureInput { input, .. }) if input == [3, 2, 12, 16]
+    ));
+    let other = Stages::new(vec![
+        Stage::new("conv1", |x| x.f_relu()),
+        Stage::new("logits", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+    ])
+    .unwrap();
+    assert!(matches!(
+        Probe::from_capture(&other, &input, &capture, &TARGETS),
+        Err(CamError::CaptureStages { captured, stages }) if captured.len() == 6 && stages == ["conv1", "logits"]
     ));
 }
 

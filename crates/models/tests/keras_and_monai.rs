@@ -8,7 +8,7 @@ mod formula;
 #[path = "goldens/single_precision.rs"]
 mod single_precision;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use models::{Architecture, Network, NetworkConfig, Output};
@@ -312,6 +312,8 @@ fn basic_unet_of_other_features() {
 
 macro_rules! tests {
     ($($name:ident => $architecture:ident,)*) => {
+        const NETWORKS: &[&str] = &[$(stringify!($name)),*];
+
         $(
             #[test]
             fn $name() {
@@ -335,4 +337,15 @@ tests! {
     resnet50_3d => ResNet50_3d,
     basic_unet_2d => BasicUNet2d,
     basic_unet_3d => BasicUNet3d,
+}
+
+/// Those that `torchvision.rs` finds no comparison of its own for.
+#[test]
+fn every_architecture_with_a_file_of_its_own_is_compared() {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let own = Architecture::ALL.into_iter().map(Architecture::name);
+    let own: BTreeSet<&str> = own
+        .filter(|name| goldens.join(format!("{name}.safetensors")).exists())
+        .collect();
+    assert_eq!(own, NETWORKS.iter().copied().collect());
 }

@@ -95,7 +95,7 @@ NETWORKS = {
     "keras_densenet121": (DENSENET121, 0.7, [(32, 64), (75, 61)], (64, 68)),
     "keras_resnet50_v2": (RESNET50_V2, 0.7, [(32, 64), (75, 61)], (64, 68)),
     "keras_nasnet_mobile": (NASNET_MOBILE, 0.7, [(32, 64), (75, 61)], (64, 68)),
-    "keras_mobilenet_v2": (MOBILENET_V2, 0.8, [(32, 64), (75, 61)], (64, 68)),
+    "keras_mobilenet_v2": (MOBILENET_V2, 1.7, [(32, 64), (75, 61)], (64, 68)),
 }
 
 

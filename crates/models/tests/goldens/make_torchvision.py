@@ -77,17 +77,20 @@ FAMILIES["widths"] = (PLAIN, [*WIDTHS])
 
 
 # The last scale of a residual branch.
-BRANCH_END = re.compile(r"(bn[23]|conv\.3|block\.[23]\.1|f\.c\.1)\.weight$|layer_scale$")
+BRANCH_END = re.compile(r"(bn[23]|conv\.[23]|block\.[23]\.1|f\.c\.1)\.weight$|layer_scale$")
 
 
-def parameter(name, shape):
-    """Layers with inputs keep the variance behind a ReLU; what is added to a sum is a third of it, lest it grow."""
+def parameter(name, shape, norms):
+    """Layers with inputs keep the variance behind a ReLU; what is added to a sum is a third of it, lest it grow. Other
+    norms scale by about `norms`."""
     u = uniform(name, shape)
     if BRANCH_END.search(name) and np.prod(shape) == shape[0]:
         u = 0.3 * (1 + 0.2 * u)
     elif len(shape) >= 2:
         u *= np.sqrt(6 / np.prod(shape[1:]))
-    elif name.endswith(("weight", "running_var")):
+    elif name.endswith("weight"):
+        u = norms * (1 + 0.2 * u)
+    elif name.endswith("running_var"):
         u = 1 + 0.2 * u
     else:
         u *= 0.1
@@ -127,9 +130,11 @@ def initial(network):
 
 def fill(network):
     """Weights by formula, and nothing dropped by chance."""
+    # Only numbers above six tell a ReLU6 from a ReLU.
+    norms = 1.7 if isinstance(network, torchvision.models.MobileNetV2) else 1.0
     for key, value in network.state_dict().items():
         if not key.endswith("num_batches_tracked"):
-            value.copy_(parameter(key, tuple(value.shape)))
+            value.copy_(parameter(key, tuple(value.shape), norms))
     for module in network.modules():
         if isinstance(module, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
             module.p = 0.0

@@ -1,8 +1,4 @@
 //! Ablation-CAM.
-//!
-//! Desai & Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via
-//! Gradient-free Localization", WACV 2020,
-//! [doi:10.1109/WACV45572.2020.9093360](https://doi.org/10.1109/WACV45572.2020.9093360).
 
 use std::ops::Range;
 
@@ -41,6 +37,10 @@ pub enum AblationValue {
 /// pytorch-grad-cam ablates with zero where a chunk's smallest value is exactly zero, else with that
 /// value less 10⁷, which drowns the score in rounding; [`ablation_cam_with`] offers other values.
 ///
+/// Desai & Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via
+/// Gradient-free Localization", WACV 2020,
+/// [doi:10.1109/WACV45572.2020.9093360](https://doi.org/10.1109/WACV45572.2020.9093360).
+///
 /// # Shapes
 /// A layer of `[N, C, H, W]` gives `[N, H, W]`, one of `[N, C, D, H, W]` gives `[N, D, H, W]`.
 ///
@@ -76,8 +76,34 @@ pub fn ablation_cam(probe: &Probe<'_>, layer: &str) -> Result<Maps, CamError> {
 
 /// [`ablation_cam`] with another value in place of an ablated channel's.
 ///
+/// # Shapes
+/// Those of [`ablation_cam`].
+///
 /// # Errors
 /// Those of [`ablation_cam`], and [`CamError::AblationValue`] for a value that is not finite.
+///
+/// # Cost
+/// That of [`ablation_cam`].
+///
+/// ```
+/// use gradcam_core::{AblationValue, Content, Probe, Stage, Stages, Target, ablation_cam_with};
+/// use tch::Tensor;
+///
+/// // The logit is the layer's mean.
+/// let network = Stages::new(vec![
+///     Stage::new("image", |x| x.f_relu()),
+///     Stage::new("logit", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+/// ])?;
+/// let image = Tensor::from_slice(&[0f32, 2.]).view([1, 1, 1, 2]);
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// // A half in place of the mean of one takes a half away.
+/// let maps = ablation_cam_with(&probe, "image", AblationValue::Value(0.5))?;
+/// assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1))?, [0., 1.]);
+/// // The channel's own mean takes nothing away.
+/// let maps = ablation_cam_with(&probe, "image", AblationValue::ChannelMean)?;
+/// assert_eq!(maps.contents(), [Content::Zero]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -> Result<Maps, CamError> {
     if let AblationValue::Value(value) = value
         && !value.is_finite()

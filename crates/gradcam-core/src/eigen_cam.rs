@@ -1,7 +1,4 @@
 //! Eigen-CAM.
-//!
-//! Muhammad & Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020,
-//! [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
 
 use tch::{Kind, Tensor};
 
@@ -28,6 +25,9 @@ use crate::weighted_cam::feature_maps;
 /// ```
 ///
 /// so that high is where the layer is active.
+///
+/// Muhammad & Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020,
+/// [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,8 +1,4 @@
 //! EigenGrad-CAM.
-//!
-//! pytorch-grad-cam's `EigenGradCAM`: Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation
-//! Map using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of
-//! activations weighed by their gradients.
 
 use crate::capture::AtLayer;
 use crate::error::CamError;
@@ -28,6 +24,10 @@ use crate::principal_component::principal_component;
 /// so that high is evidence for the target: more than there is on average over space, since the
 /// means are taken away. The map for the counterfactual shows the other half.
 ///
+/// pytorch-grad-cam's `EigenGradCAM`: Eigen-CAM (Muhammad and Yeasin, "Eigen-CAM: Class Activation
+/// Map using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299)) of
+/// activations weighed by their gradients.
+///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.
 ///
@@ -35,6 +35,7 @@ use crate::principal_component::principal_component;
 /// [`CamError::NotSpatial`] for a layer that puts out anything else; [`CamError::NonFiniteMap`]
 /// when the sum overflows.
 ///
+/// # Cost
 /// Some dozens of reads of the products, by Lanczos iteration on the CPU; never a singular value
 /// decomposition. On arrays [`kernel::eigen_grad_cam`](crate::kernel::eigen_grad_cam()) computes
 /// the same.

@@ -1,7 +1,4 @@
 //! Eigen smoothing.
-//!
-//! pytorch-grad-cam's `eigen_smooth`, after Muhammad and Yeasin, "Eigen-CAM: Class Activation Map
-//! using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
 
 use tch::Tensor;
 
@@ -25,6 +22,9 @@ use crate::{element_wise_grad_cam, grad_cam, grad_cam_plus_plus, hires_cam, laye
 /// arbitrary in pytorch-grad-cam, is the one by which the map goes along with the plain sum of `X`:
 /// high is evidence for the target. [`GradientMethod::EigenGradCam`] is
 /// [`GradientMethod::HiResCam`] smoothed so, and stays as it is.
+///
+/// pytorch-grad-cam's `eigen_smooth`, after Muhammad and Yeasin, "Eigen-CAM: Class Activation Map
+/// using Principal Components", 2020, [arXiv:2008.00299](https://arxiv.org/abs/2008.00299).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,6 +1,4 @@
 //! Element-wise Grad-CAM.
-//!
-//! pytorch-grad-cam's `GradCAMElementWise`; no paper defines it.
 
 use tch::{TchError, Tensor};
 
@@ -15,6 +13,8 @@ use crate::planes::Planes;
 /// ```text
 /// map[n,s] = sum over k of max(0, G[n,k,s] A[n,k,s])
 /// ```
+///
+/// pytorch-grad-cam's `GradCAMElementWise`; no paper defines it.
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,7 +1,4 @@
 //! FEM, the feature explanation method.
-//!
-//! Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in Video", IPTA 2020,
-//! [doi:10.1109/IPTA50016.2020.9286629](https://doi.org/10.1109/IPTA50016.2020.9286629).
 
 use tch::{Kind, Tensor};
 
@@ -18,6 +15,9 @@ use crate::weighted_cam::{channel_sum, feature_maps};
 ///
 /// No target is asked for: the map shows what the layer found, not what speaks for a class. The
 /// authors take two `sigmas`.
+///
+/// Fuad et al., "Features Understanding in 3D CNNs for Actions Recognition in Video", IPTA 2020,
+/// [doi:10.1109/IPTA50016.2020.9286629](https://doi.org/10.1109/IPTA50016.2020.9286629).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

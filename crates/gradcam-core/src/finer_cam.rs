@@ -1,7 +1,4 @@
 //! Finer-CAM.
-//!
-//! Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
-//! 2025, [arXiv:2501.11309](https://arxiv.org/abs/2501.11309).
 
 use tch::{Kind, Tensor};
 
@@ -55,21 +52,25 @@ impl Default for FinerCam {
 impl FinerCam {
     /// How many of the classes with the nearest logits the target is held against; all others if
     /// there are fewer.
+    #[must_use]
     pub fn with_references(self, references: usize) -> Self {
         Self { references, ..self }
     }
 
     /// How much the other classes count against the target; 0 leaves the plain method.
+    #[must_use]
     pub fn with_strength(self, strength: f64) -> Self {
         Self { strength, ..self }
     }
 
     /// How much each of the other classes counts.
+    #[must_use]
     pub fn with_weights(self, weights: ReferenceWeights) -> Self {
         Self { weights, ..self }
     }
 
     /// The method that makes a map of the gradients.
+    #[must_use]
     pub fn with_method(self, method: GradientMethod) -> Self {
         Self { method, ..self }
     }
@@ -84,6 +85,9 @@ impl FinerCam {
 /// where `y` are the logits, `d` are the classes with the logits nearest to `y[c]`, and the weights
 /// `p` are equal or the softmax over these classes. The map is that of another method, such as
 /// Grad-CAM, for this score. For classes of one's own choice see [`Target::against`].
+///
+/// Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation",
+/// 2025, [arXiv:2501.11309](https://arxiv.org/abs/2501.11309).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each

@@ -1,7 +1,4 @@
 //! FullGrad.
-//!
-//! Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
-//! [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
 
 use tch::{Kind, Tensor};
 
@@ -41,6 +38,9 @@ pub enum Rescaling {
 ///
 /// Upsampling is linear at half-pixel centres, as pytorch-grad-cam does it. Where a channel is the
 /// same everywhere, up to rounding, it says nothing about places and is left out.
+///
+/// Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
+/// [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives maps at the input's size, `[N, H, W]`; `[N, C, D, H, W]` gives `[N, D, H,

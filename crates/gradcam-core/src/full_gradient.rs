@@ -1,7 +1,4 @@
 //! The full gradient: a score parted into what the input and each stage's bias add to it.
-//!
-//! Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
-//! [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
 
 use tch::{Kind, TchError, Tensor};
 
@@ -57,6 +54,9 @@ struct Part {
 }
 
 /// Parts each sample's score into what its input and each stage's bias add to it.
+///
+/// Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019,
+/// [arXiv:1905.00780](https://arxiv.org/abs/1905.00780).
 ///
 /// # Shapes
 /// `input` `[N, …]`; one target for each sample.

@@ -1,8 +1,4 @@
 //! Maps of several layers as one.
-//!
-//! The scaled fusion is that of Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation
-//! Maps for Localization", IEEE Transactions on Image Processing, 2021,
-//! [doi:10.1109/TIP.2021.3089943](https://doi.org/10.1109/TIP.2021.3089943).
 
 use tch::Tensor;
 
@@ -27,6 +23,10 @@ pub enum Fusion {
     Product,
     /// LayerCAM's: `max over l of tanh(gamma max(0, M[l]) / max M[l])`. The hyperbolic tangent lifts
     /// the weak values of shallow layers, which are sharp but of lower contrast.
+    ///
+    /// Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE
+    /// Transactions on Image Processing, 2021,
+    /// [doi:10.1109/TIP.2021.3089943](https://doi.org/10.1109/TIP.2021.3089943).
     Scaled {
         /// How much weak values are lifted; the paper takes 2, see [`Fusion::LAYER_CAM`].
         gamma: f64,

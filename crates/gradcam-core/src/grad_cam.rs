@@ -1,7 +1,4 @@
 //! Grad-CAM.
-//!
-//! Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-//! Localization", 2017, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
 
 use tch::{Kind, TchError, Tensor};
 
@@ -16,6 +13,9 @@ use crate::planes::Planes;
 /// w[n,k]   = mean over s of G[n,k,s]          G = d logit / d A
 /// map[n,s] = max(0, sum over k of w[n,k] A[n,k,s])
 /// ```
+///
+/// Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+/// Localization", 2017, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

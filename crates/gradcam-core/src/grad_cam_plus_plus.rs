@@ -1,7 +1,4 @@
 //! Grad-CAM++.
-//!
-//! Chattopadhay et al., "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks",
-//! 2018, [arXiv:1710.11063](https://arxiv.org/abs/1710.11063).
 
 use tch::{TchError, Tensor};
 
@@ -32,6 +29,9 @@ use crate::planes::{Planes, sum_over_space};
 ///
 /// Unlike the other methods it is not the same for a score of twice the size: `alpha` compares the
 /// gradient with 2.
+///
+/// Chattopadhay et al., "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks",
+/// 2018, [arXiv:1710.11063](https://arxiv.org/abs/1710.11063).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,9 +1,4 @@
 //! Guided backpropagation and Guided Grad-CAM.
-//!
-//! Springenberg et al., "Striving for Simplicity: The All Convolutional Net", 2014,
-//! [arXiv:1412.6806](https://arxiv.org/abs/1412.6806); Selvaraju et al., "Grad-CAM: Visual
-//! Explanations from Deep Networks via Gradient-based Localization", 2017,
-//! [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
 
 use std::collections::BTreeSet;
 
@@ -47,6 +42,9 @@ struct Segment {
 /// A warning from Adebayo et al., [arXiv:1810.03292](https://arxiv.org/abs/1810.03292): guided
 /// backpropagation shows the image's edges much the same whatever the network has learnt. A picture of
 /// it is no evidence of what the network looked at.
+///
+/// Springenberg et al., "Striving for Simplicity: The All Convolutional Net", 2014,
+/// [arXiv:1412.6806](https://arxiv.org/abs/1412.6806).
 ///
 /// # Shapes
 /// `input` of shape `[N, C, H, W]` or `[N, C, D, H, W]` gives the same shape, f32. For a heatmap take
@@ -131,6 +129,9 @@ pub fn guided_backpropagation(
 /// guided[n,c,s] = gradient[n,c,s] · upsample( max(0, map[n]) )[s]
 /// ```
 ///
+/// Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+/// Localization", 2017, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391).
+///
 /// # Shapes
 /// `gradient` is that of [`guided_backpropagation`], `[N, C, H, W]` or `[N, C, D, H, W]`, `maps` are
 /// [`grad_cam`](fn@crate::grad_cam)'s or another method's of the same samples on any grid. The result
@@ -139,6 +140,9 @@ pub fn guided_backpropagation(
 /// # Errors
 /// [`CamError::Input`] for a gradient of another shape, [`CamError::MapBatch`], and [`CamError::NonFinite`] for a
 /// product that is not.
+///
+/// # Cost
+/// One upsampling of the maps, and one product of the gradient's size.
 ///
 /// ```
 /// use gradcam_core::{Maps, guided_grad_cam};

@@ -1,7 +1,4 @@
 //! HiResCAM.
-//!
-//! Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-//! neural networks", 2020, [arXiv:2011.08891](https://arxiv.org/abs/2011.08891).
 
 use tch::{TchError, Tensor};
 
@@ -18,6 +15,9 @@ use crate::planes::Planes;
 ///
 /// Where only linear stages follow the layer, the sum of the map before it is cut off is the score
 /// up to its bias. With a head that averages over space it is Grad-CAM.
+///
+/// Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+/// neural networks", 2020, [arXiv:2011.08891](https://arxiv.org/abs/2011.08891).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,7 +1,4 @@
 //! IS-CAM.
-//!
-//! Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020,
-//! [arXiv:2010.03023](https://arxiv.org/abs/2010.03023).
 
 use crate::channel_masks::{ScoreChannels, ScoreMask};
 use crate::error::CamError;
@@ -80,6 +77,9 @@ impl IsCam {
 /// ```
 ///
 /// `M` is Score-CAM's mask; [`IntegrationPath`] gives the strengths `c`.
+///
+/// Naidu et al., "IS-CAM: Integrated Score-CAM for axiomatic-based explanations", 2020,
+/// [arXiv:2010.03023](https://arxiv.org/abs/2010.03023).
 ///
 /// # Shapes
 /// As [`score_cam`](fn@crate::score_cam).

@@ -1,7 +1,4 @@
 //! LayerCAM.
-//!
-//! Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", 2021,
-//! [doi:10.1109/TIP.2021.3089943](https://doi.org/10.1109/TIP.2021.3089943).
 
 use tch::{TchError, Tensor};
 
@@ -18,6 +15,9 @@ use crate::planes::Planes;
 ///
 /// Made for early layers, whose maps are finer. After a ReLU it is
 /// [`element_wise_grad_cam`](crate::element_wise_grad_cam()).
+///
+/// Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", 2021,
+/// [doi:10.1109/TIP.2021.3089943](https://doi.org/10.1109/TIP.2021.3089943).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -1,7 +1,4 @@
 //! Occlusion sensitivity.
-//!
-//! Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
-//! [arXiv:1311.2901](https://arxiv.org/abs/1311.2901).
 
 use tch::{Kind, Tensor};
 
@@ -70,6 +67,9 @@ impl OcclusionSensitivity {
 /// Windows stand a stride apart from the first pixel on, until one reaches the image's end, where it
 /// is cut off, as in captum. Maps are not cut at zero: where covering raises the score they are negative. A
 /// stride larger than the window leaves pixels that no window holds; they get zero.
+///
+/// Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014,
+/// [arXiv:1311.2901](https://arxiv.org/abs/1311.2901).
 ///
 /// # Shapes
 /// Images `[N, C, H, W]` give `[N, H, W]`, volumes `[N, C, D, H, W]` give `[N, D, H, W]`. A window

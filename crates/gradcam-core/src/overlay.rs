@@ -1,20 +1,4 @@
 //! Pictures of heatmaps and masks.
-//!
-//! ```
-//! use gradcam_core::{ColourMap, contour, grey, overlay, side_by_side};
-//! use image::Rgb;
-//! use ndarray::Array2;
-//!
-//! let scan = grey(Array2::from_elem((4, 6), 0.5).view())?;
-//! let heat = Array2::from_shape_fn((4, 6), |(_, column)| column as f32 / 5.0);
-//! let mask = heat.mapv(|value| value > 0.5);
-//!
-//! let painted = overlay(&scan, heat.view(), ColourMap::Inferno, 0.4)?;
-//! let outlined = contour(&painted, mask.view(), Rgb([255, 255, 255]), 1)?;
-//! let row = side_by_side(&[scan, painted, outlined], 3, 2, Rgb([0, 0, 0]))?;
-//! assert_eq!(row.dimensions(), (3 * 6 + 2 * 2, 4));
-//! # Ok::<(), gradcam_core::CamError>(())
-//! ```
 
 use image::{Rgb, RgbImage, imageops};
 use ndarray::{Array2, ArrayView2};
@@ -29,6 +13,19 @@ use crate::error::CamError;
 ///
 /// # Errors
 /// [`CamError::NotInUnitRange`] for a value outside or NaN, [`CamError::TooLarge`].
+///
+/// # Cost
+/// One pass over the values.
+///
+/// ```
+/// use gradcam_core::grey;
+/// use ndarray::arr2;
+///
+/// let picture = grey(arr2(&[[0.0, 0.5, 1.0]]).view())?;
+/// assert_eq!(picture.dimensions(), (3, 1));
+/// assert_eq!(picture.get_pixel(1, 0).0, [128; 3]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn grey(values: ArrayView2<'_, f32>) -> Result<RgbImage, CamError> {
     paint(values, |value| [(value * 255.0).round() as u8; 3])
 }
@@ -40,6 +37,19 @@ pub fn grey(values: ArrayView2<'_, f32>) -> Result<RgbImage, CamError> {
 ///
 /// # Errors
 /// [`CamError::NotInUnitRange`] for a value outside 0..=1 or NaN, [`CamError::TooLarge`].
+///
+/// # Cost
+/// One pass over the values.
+///
+/// ```
+/// use gradcam_core::{ColourMap, heatmap_picture};
+/// use ndarray::arr2;
+///
+/// let picture = heatmap_picture(arr2(&[[0.0, 1.0]]).view(), ColourMap::Viridis)?;
+/// assert_eq!(picture.get_pixel(0, 0).0, ColourMap::Viridis.rgb(0.0));
+/// assert_eq!(picture.get_pixel(1, 0).0, ColourMap::Viridis.rgb(1.0));
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn heatmap_picture(heatmap: ArrayView2<'_, f32>, colours: ColourMap) -> Result<RgbImage, CamError> {
     paint(heatmap, |value| colours.rgb(value))
 }
@@ -52,6 +62,28 @@ pub fn heatmap_picture(heatmap: ArrayView2<'_, f32>, colours: ColourMap) -> Resu
 /// # Errors
 /// [`CamError::PictureSize`] unless both have the same rows and columns, [`CamError::Alpha`]
 /// unless `alpha` is in 0..=1, [`CamError::NotInUnitRange`].
+///
+/// # Cost
+/// One pass over the picture.
+///
+/// ```
+/// use gradcam_core::{ColourMap, contour, grey, overlay, side_by_side};
+/// use image::Rgb;
+/// use ndarray::Array2;
+///
+/// let scan = grey(Array2::from_elem((4, 6), 0.5).view())?;
+/// let heat = Array2::from_shape_fn((4, 6), |(_, column)| column as f32 / 5.0);
+/// let mask = heat.mapv(|value| value > 0.5);
+///
+/// let painted = overlay(&scan, heat.view(), ColourMap::Jet, 0.5)?;
+/// // Half of the scan's grey, half of jet's dark red for 1.
+/// assert_eq!(painted.get_pixel(5, 0).0, [128, 64, 64]);
+///
+/// let outlined = contour(&painted, mask.view(), Rgb([255; 3]), 1)?;
+/// let row = side_by_side(&[scan, painted, outlined], 3, 2, Rgb([0; 3]))?;
+/// assert_eq!(row.dimensions(), (3 * 6 + 2 * 2, 4));
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn overlay(
     picture: &RgbImage,
     heatmap: ArrayView2<'_, f32>,
@@ -83,6 +115,19 @@ pub fn overlay(
 ///
 /// # Cost
 /// One pass over the mask for each pixel of thickness.
+///
+/// ```
+/// use gradcam_core::contour;
+/// use image::{Rgb, RgbImage};
+/// use ndarray::Array2;
+///
+/// // A mask of 3×3 pixels: all but the middle one are its boundary.
+/// let mask = Array2::from_shape_fn((5, 5), |(row, column)| (1..4).contains(&row) && (1..4).contains(&column));
+/// let outlined = contour(&RgbImage::new(5, 5), mask.view(), Rgb([255; 3]), 1)?;
+/// assert_eq!(outlined.pixels().filter(|pixel| pixel.0 == [255; 3]).count(), 8);
+/// assert_eq!(outlined.get_pixel(2, 2).0, [0; 3]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn contour(
     picture: &RgbImage,
     mask: ArrayView2<'_, bool>,
@@ -115,6 +160,22 @@ pub fn contour(
 ///
 /// # Errors
 /// [`CamError::EmptyGrid`] for no pictures or no columns, [`CamError::TooLarge`].
+///
+/// # Cost
+/// One pass over the result.
+///
+/// ```
+/// use gradcam_core::side_by_side;
+/// use image::{Rgb, RgbImage};
+///
+/// let pictures = vec![RgbImage::from_pixel(4, 3, Rgb([9; 3])); 3];
+/// let grid = side_by_side(&pictures, 2, 1, Rgb([255; 3]))?;
+/// // Two rows of two, of which the last is empty.
+/// assert_eq!(grid.dimensions(), (2 * 4 + 1, 2 * 3 + 1));
+/// assert_eq!(grid.get_pixel(0, 4).0, [9; 3]);
+/// assert_eq!(grid.get_pixel(8, 6).0, [255; 3]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn side_by_side(pictures: &[RgbImage], columns: u32, gap: u32, background: Rgb<u8>) -> Result<RgbImage, CamError> {
     if pictures.is_empty() || columns == 0 {
         return Err(CamError::EmptyGrid {

@@ -25,6 +25,9 @@ use crate::parallelism::Parallelism;
 /// # Errors
 /// [`CamError::Shape`] for no samples or an empty grid, [`CamError::Size`].
 ///
+/// # Cost
+/// One random number for each place of the grid, and one upsampling.
+///
 /// ```
 /// use gradcam_core::random_cam;
 ///

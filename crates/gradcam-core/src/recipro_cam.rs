@@ -1,7 +1,4 @@
 //! Recipro-CAM.
-//!
-//! Byun & Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural
-//! networks", 2022, [arXiv:2209.14074](https://arxiv.org/abs/2209.14074).
 
 use tch::{Kind, Tensor};
 
@@ -28,6 +25,9 @@ pub enum ReciproMask {
 ///
 /// The authors take the score to be the class's probability; [`Target::probability`] gives that.
 /// Maps are not cut at zero: places are ranked by their scores, whatever the scores' sign.
+///
+/// Byun & Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural
+/// networks", 2022, [arXiv:2209.14074](https://arxiv.org/abs/2209.14074).
 ///
 /// # Shapes
 /// A layer of `[N, C, H, W]` gives `[N, H, W]`, one of `[N, C, D, H, W]` gives `[N, D, H, W]`.

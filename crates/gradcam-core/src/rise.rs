@@ -1,7 +1,4 @@
 //! RISE.
-//!
-//! Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018,
-//! [arXiv:1806.07421](https://arxiv.org/abs/1806.07421).
 
 use std::ops::Range;
 
@@ -78,6 +75,9 @@ impl Rise {
 /// The authors take the score to be the class's probability; [`Target::probability`] gives that.
 /// Maps are not cut at zero: places are ranked, whatever the scores' sign.
 ///
+/// Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018,
+/// [arXiv:1806.07421](https://arxiv.org/abs/1806.07421).
+///
 /// # Shapes
 /// Images `[N, C, H, W]` give `[N, H, W]`, volumes `[N, C, D, H, W]` give `[N, D, H, W]`.
 ///
@@ -134,6 +134,26 @@ pub fn rise(probe: &Probe<'_>, settings: &Rise) -> Result<Maps, CamError> {
 ///
 /// # Errors
 /// Those of [`rise`](fn@rise), and [`CamError::MaskShape`] for masks of another shape.
+///
+/// # Cost
+/// That of [`rise`](fn@rise): the network runs once for each mask and sample.
+///
+/// ```
+/// use gradcam_core::{Probe, Stage, Stages, Target, rise_with_masks};
+/// use tch::Tensor;
+///
+/// // The logit is three times the left pixel and the right one.
+/// let network = Stages::new(vec![Stage::new("logit", |x| {
+///     x.f_flatten(1, -1)?.f_matmul(&Tensor::f_from_slice(&[3f32, 1.])?.f_view([2, 1])?)
+/// })])?;
+/// let image = Tensor::from_slice(&[1f32, 1.]).view([1, 1, 1, 2]);
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// // One mask shows the left pixel, the other the right one; half of all places are open.
+/// let masks = Tensor::from_slice(&[1f32, 0., 0., 1.]).view([2, 1, 2]);
+/// let maps = rise_with_masks(&probe, &masks)?;
+/// assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1))?, [3., 1.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn rise_with_masks(probe: &Probe<'_>, masks: &Tensor) -> Result<Maps, CamError> {
     let (shape, space) = (masks.size(), probe.space()?);
     if shape.first().is_none_or(|&masks| masks < 1) || shape[1..] != space {

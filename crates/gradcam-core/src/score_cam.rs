@@ -1,7 +1,4 @@
 //! Score-CAM.
-//!
-//! Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
-//! 2020, [arXiv:1910.01279](https://arxiv.org/abs/1910.01279).
 
 use tch::{Kind, Tensor};
 
@@ -64,6 +61,9 @@ impl ScoreCam {
 /// ```
 ///
 /// [`ScoreMask`], [`ScoreWeights`] and [`ScoreChannels`] name where others differ.
+///
+/// Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks",
+/// 2020, [arXiv:1910.01279](https://arxiv.org/abs/1910.01279).
 ///
 /// # Shapes
 /// A layer of `[N, C, H, W]` gives `[N, H, W]`, one of `[N, C, D, H, W]` gives `[N, D, H, W]`.

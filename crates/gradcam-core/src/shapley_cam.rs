@@ -1,7 +1,4 @@
 //! Shapley-CAM.
-//!
-//! Cai, "CAMs as Shapley Value-based Explainers", 2025,
-//! [arXiv:2501.06261](https://arxiv.org/abs/2501.06261).
 
 use tch::Kind;
 
@@ -26,6 +23,9 @@ use crate::target::Target;
 /// the map of a [`Target::Class`] is that of Grad-CAM. The paper's own target has some,
 /// [`Target::residual_softmax`]; so have [`Target::probability`] and, of a network with a single logit,
 /// [`Target::sigmoid`].
+///
+/// Cai, "CAMs as Shapley Value-based Explainers", 2025,
+/// [arXiv:2501.06261](https://arxiv.org/abs/2501.06261).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`. One target for each

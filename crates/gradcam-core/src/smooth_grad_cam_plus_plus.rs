@@ -1,8 +1,4 @@
 //! Smooth Grad-CAM++.
-//!
-//! Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep
-//! Convolutional Neural Network Models", 2019,
-//! [arXiv:1908.01224](https://arxiv.org/abs/1908.01224).
 
 use tch::{Kind, Tensor};
 
@@ -42,16 +38,19 @@ impl Default for SmoothGradCamPlusPlus {
 
 impl SmoothGradCamPlusPlus {
     /// How many noisy copies of the input the derivatives are averaged over.
+    #[must_use]
     pub fn with_copies(self, copies: usize) -> Self {
         Self { copies, ..self }
     }
 
     /// The standard deviation of the noise, in the units of the input as the network takes it.
+    #[must_use]
     pub fn with_deviation(self, deviation: f64) -> Self {
         Self { deviation, ..self }
     }
 
     /// The seed that the noise comes from. libtorch's own generator is left alone.
+    #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
@@ -95,6 +94,10 @@ impl SmoothGradCamPlusPlus {
 ///
 /// Every sample of a batch gets the same noise, so that it gets the map that it would get alone.
 /// What a target names, such as the predicted class, is looked up in the clean input's output.
+///
+/// Omeiza et al., "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep
+/// Convolutional Neural Network Models", 2019,
+/// [arXiv:1908.01224](https://arxiv.org/abs/1908.01224).
 ///
 /// # Shapes
 /// `input` `[N, C, H, W]` with a layer of `[N, K, h, w]` gives `[N, h, w]`; volumes alike. One

@@ -1,7 +1,4 @@
 //! SS-CAM.
-//!
-//! Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020,
-//! [arXiv:2006.14255](https://arxiv.org/abs/2006.14255).
 
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
@@ -84,6 +81,9 @@ impl SsCam {
 /// a channel and draw is the same for every sample, so a batch gives each what it would get alone;
 /// it comes from a ChaCha stream of its own, and libtorch's generator is not touched.
 ///
+/// Wang et al., "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", 2020,
+/// [arXiv:2006.14255](https://arxiv.org/abs/2006.14255).
+///
 /// # Shapes
 /// As [`score_cam`](fn@crate::score_cam).
 ///
@@ -140,6 +140,28 @@ pub fn ss_cam(probe: &Probe<'_>, layer: &str, settings: &SsCam) -> Result<Maps, 
 ///
 /// # Errors
 /// Those of [`score_cam`](fn@crate::score_cam), and [`CamError::MaskShape`] for noise of another shape.
+///
+/// # Cost
+/// As many times Score-CAM's as there are draws in `noise`.
+///
+/// ```
+/// use gradcam_core::{Probe, SsCam, Stage, Stages, Target, ss_cam_with_noise};
+/// use tch::{Device, Kind, Tensor};
+///
+/// // Two channels, and the logit is the sum over the image.
+/// let network = Stages::new(vec![
+///     Stage::new("channels", |x| Tensor::f_cat(&[x, &x.f_flip([3])?], 1)),
+///     Stage::new("logit", |x| x.f_narrow(1, 0, 1)?.f_sum_dim_intlist([2i64, 3].as_slice(), false, None)),
+/// ])?;
+/// let image = Tensor::from_slice(&[1f32, 0.]).view([1, 1, 1, 2]);
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// // Without noise the first channel, which shows the bright pixel, scores 1 and the second 0.
+/// let none = Tensor::zeros([1, 2, 1, 2], (Kind::Float, Device::Cpu));
+/// let maps = ss_cam_with_noise(&probe, "channels", &SsCam::default(), &none)?;
+/// let weight = 1.0 / (1.0 + (-1f64).exp());
+/// assert!((maps.tensor().double_value(&[0, 0, 0]) - weight).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn ss_cam_with_noise(probe: &Probe<'_>, layer: &str, settings: &SsCam, noise: &Tensor) -> Result<Maps, CamError> {
     let space = probe.space()?;
     let channels = probe.activations(layer)?.size()[1];

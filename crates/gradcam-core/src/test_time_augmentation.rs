@@ -51,12 +51,14 @@ impl Default for TestTimeAugmentation {
 impl TestTimeAugmentation {
     /// With these flips and all their combinations: `k` flips make `2^k` views. One named twice
     /// counts once.
+    #[must_use]
     pub fn with_flips(mut self, flips: impl Into<Vec<Flip>>) -> Self {
         self.flips = flips.into();
         self
     }
 
     /// With the input resized by these factors, such as `[0.75, 1.0, 1.25]`; 1 is the input itself.
+    #[must_use]
     pub fn with_scales(mut self, scales: impl Into<Vec<f64>>) -> Self {
         self.scales = scales.into();
         self
@@ -64,6 +66,7 @@ impl TestTimeAugmentation {
 
     /// With the input's values multiplied by these factors. On an input that is normalised by mean
     /// and standard deviation it changes the contrast.
+    #[must_use]
     pub fn with_factors(mut self, factors: impl Into<Vec<f64>>) -> Self {
         self.factors = factors.into();
         self

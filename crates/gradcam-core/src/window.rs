@@ -1,7 +1,4 @@
 //! From the values of a scan to grey in 0..=1.
-//!
-//! The linear functions are those of the DICOM standard, part 3, section
-//! [C.11.2.1.2](https://dicom.nema.org/medical/dicom/current/output/chtml/part03/sect_C.11.2.html).
 
 use ndarray::{Array, ArrayView, Dimension};
 
@@ -9,6 +6,9 @@ use crate::error::CamError;
 
 /// Which values of a scan become black and which white; what lies between is grey, what lies beyond
 /// is cut off.
+///
+/// The linear functions are those of the DICOM standard, part 3, section
+/// [C.11.2.1.2](https://dicom.nema.org/medical/dicom/current/output/chtml/part03/sect_C.11.2.html).
 ///
 /// ```
 /// use gradcam_core::{Window, grey};

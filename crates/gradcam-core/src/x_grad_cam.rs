@@ -1,7 +1,4 @@
 //! XGrad-CAM.
-//!
-//! Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", 2020,
-//! [arXiv:2008.02312](https://arxiv.org/abs/2008.02312).
 
 use tch::{TchError, Tensor};
 
@@ -20,6 +17,9 @@ use crate::planes::{Planes, sum_over_space};
 /// A channel whose activations sum to zero counts for nothing: after a ReLU it is zero everywhere.
 /// Before one, where values of both signs sum to almost nothing, the weight is large and means
 /// little; take the layer after the ReLU.
+///
+/// Fu et al., "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", 2020,
+/// [arXiv:2008.02312](https://arxiv.org/abs/2008.02312).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -28,6 +28,18 @@ use crate::parallelism::Parallelism;
 ///
 /// # Cost
 /// One read of the gradients and one of the activations: as fast as memory.
+///
+/// ```
+/// use gradcam_core::{Parallelism, kernel};
+/// use ndarray::{Array4, array};
+///
+/// // The class speaks for the first channel, at 1 in the mean, and half as much against the second.
+/// let activations = Array4::from_shape_vec((1, 2, 1, 2), vec![1f32, 3., 4., 4.])?;
+/// let gradients = Array4::from_shape_vec((1, 2, 1, 2), vec![0f32, 2., -0.5, -0.5])?;
+/// let maps = kernel::grad_cam(activations.view(), gradients.view(), Parallelism::Serial)?;
+/// assert_eq!(maps, array![[[0., 1.]]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn grad_cam<D>(
     activations: ArrayView<'_, f32, D>,
     gradients: ArrayView<'_, f32, D>,

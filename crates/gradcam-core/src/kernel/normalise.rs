@@ -31,6 +31,20 @@ pub struct Normalised<D: Dimension> {
 ///
 /// # Errors
 /// [`CamError::Shape`], and [`CamError::NonFiniteMap`] for a NaN or an infinity.
+///
+/// # Cost
+/// Three passes over the maps, the first of which copies them.
+///
+/// ```
+/// use gradcam_core::{Content, Parallelism, kernel};
+/// use ndarray::array;
+///
+/// let maps = array![[[-1e-20f32, 3e-20]], [[7., 7.]]];
+/// let heat = kernel::normalise(maps.view(), Parallelism::Serial)?;
+/// assert_eq!(heat.maps, array![[[0., 1.]], [[0., 0.]]]);
+/// assert_eq!(heat.contents, [Content::Graded, Content::Constant]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn normalise<D: Dimension>(
     maps: ArrayView<'_, f32, D>,
     parallelism: Parallelism,

@@ -18,6 +18,16 @@ use crate::parallelism::Parallelism;
 ///
 /// # Cost
 /// One pass for each axis, the last first, since then the arrays are still small.
+///
+/// ```
+/// use gradcam_core::{Parallelism, kernel};
+/// use ndarray::array;
+///
+/// // Half-pixel centres: the new places lie a quarter of an old one inside and outside of the old centres.
+/// let maps = kernel::upsample(array![[[0f32, 4.]]].view(), &[1, 4], Parallelism::Serial)?;
+/// assert_eq!(maps, array![[[0., 1., 3., 4.]]]);
+/// # Ok::<(), gradcam_core::CamError>(())
+/// ```
 pub fn upsample<D: Dimension>(
     maps: ArrayView<'_, f32, D>,
     size: &[usize],

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use crate::error::CamError;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
-use crate::weighted_cam::channel_sum;
+use crate::weighted_cam::weighted_cam;
 
 /// What takes the place of an ablated channel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -105,6 +105,46 @@ pub fn ablation_cam(probe: &Probe<'_>, layer: &str) -> Result<Maps, CamError> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -> Result<Maps, CamError> {
+    let (activations, weights) = weights(probe, layer, value)?;
+    weighted_cam(&activations, &weights)
+}
+
+/// The weights `w` of [`ablation_cam`]: how much of each sample's score goes with each channel. For maps other than
+/// their sum, such as [`eigen_smoothing_with_weights`](crate::eigen_smoothing_with_weights).
+///
+/// # Shapes
+/// A layer of `[N, C, …]` gives `[N, C]`, f32.
+///
+/// # Errors
+/// Those of [`ablation_cam_with`].
+///
+/// # Cost
+/// That of [`ablation_cam`].
+///
+/// ```
+/// use gradcam_core::{AblationValue, Probe, Stage, Stages, Target, ablation_cam_weights};
+/// use tch::Tensor;
+///
+/// // Two channels; the logit is three times the first's mean less the second's.
+/// let network = Stages::new(vec![
+///     Stage::new("image", |x| x.f_relu()),
+///     Stage::new("logit", |x| {
+///         let means = x.f_mean_dim([2i64, 3].as_slice(), false, None)?;
+///         means.f_matmul(&Tensor::f_from_slice(&[3f32, -1.])?.f_view([2, 1])?)
+///     }),
+/// ])?;
+/// let image = Tensor::from_slice(&[0f32, 2., 2., 0.]).view([1, 2, 1, 2]);
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// let weights = ablation_cam_weights(&probe, "image", AblationValue::Zero)?;
+/// assert_eq!(Vec::<f32>::try_from(weights.view(-1))?, [3., -1.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn ablation_cam_weights(probe: &Probe<'_>, layer: &str, value: AblationValue) -> Result<Tensor, CamError> {
+    Ok(weights(probe, layer, value)?.1)
+}
+
+/// The layer's activations and the channels' weights.
+fn weights(probe: &Probe<'_>, layer: &str, value: AblationValue) -> Result<(Tensor, Tensor), CamError> {
     if let AblationValue::Value(value) = value
         && !value.is_finite()
     {
@@ -128,7 +168,8 @@ pub fn ablation_cam_with(probe: &Probe<'_>, layer: &str, value: AblationValue) -
             Ok(scores.f_get(channels)?.f_sub(&scores.f_narrow(0, 0, channels)?)?)
         })
         .collect::<Result<Vec<Tensor>, CamError>>()?;
-    Maps::new(&channel_sum(activations, &Tensor::f_stack(&weights, 0)?)?.f_relu()?)
+    let weights = Tensor::f_stack(&weights, 0)?.f_to_kind(Kind::Float)?;
+    Ok((activations.shallow_clone(), weights))
 }
 
 /// Of copies `[copies, C, …]` each one's own channel: that of the copy's number, if there is one.

@@ -122,21 +122,46 @@ impl FinerCam {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn finer_cam(capture: &Capture, layer: &str, targets: &[Target], settings: &FinerCam) -> Result<Maps, CamError> {
-    // Errors name the sample, so the batch is looked up as one.
-    let classes = Resolved::new(targets, capture.logits())?.classes();
-    let contrasts = targets
-        .iter()
-        .zip(classes)
-        .enumerate()
-        .map(|(sample, (target, class))| {
-            let class = class.ok_or(CamError::NoClassNamed { sample })?;
-            settings.contrast(target, class, sample, &capture.logits().f_get(sample as i64)?)
-        })
-        .collect::<Result<Vec<_>, CamError>>()?;
+    let contrasts = settings.contrasts(capture, targets)?;
     settings.method.maps(&capture.gradients(&contrasts)?.at(layer)?)
 }
 
 impl FinerCam {
+    /// The scores of [`finer_cam`] as targets, for whatever else takes targets or their gradients, such as
+    /// [`eigen_smoothing`](crate::eigen_smoothing()).
+    ///
+    /// # Errors
+    /// [`CamError::NoClassNamed`], [`CamError::NoClassesToCompare`], and those of targets that do not fit.
+    ///
+    /// # Cost
+    /// One look at the logits.
+    ///
+    /// ```
+    /// use gradcam_core::{FinerCam, GradientMethod, Stage, Stages, Target, eigen_smoothing};
+    /// use tch::{Device, Kind, Tensor};
+    ///
+    /// let network = Stages::new(vec![
+    ///     Stage::new("image", |x| x.f_relu()),
+    ///     Stage::new("logits", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+    /// ])?;
+    /// let capture = network.capture(&Tensor::rand([1, 4, 5, 5], (Kind::Float, Device::Cpu)), &["image"])?;
+    /// let contrasts = FinerCam::default().contrasts(&capture, &[Target::Predicted])?;
+    /// let gradients = capture.gradients(&contrasts)?;
+    /// let smooth = eigen_smoothing(GradientMethod::GradCam, &gradients.at("image")?)?;
+    /// assert_eq!(smooth.tensor().size(), [1, 5, 5]);
+    /// # Ok::<(), gradcam_core::CamError>(())
+    /// ```
+    pub fn contrasts(&self, capture: &Capture, targets: &[Target]) -> Result<Vec<Target>, CamError> {
+        // Errors name the sample, so the batch is looked up as one.
+        let classes = Resolved::new(targets, capture.logits())?.classes();
+        let each = targets.iter().zip(classes).enumerate();
+        each.map(|(sample, (target, class))| {
+            let class = class.ok_or(CamError::NoClassNamed { sample })?;
+            self.contrast(target, class, sample, &capture.logits().f_get(sample as i64)?)
+        })
+        .collect()
+    }
+
     /// The score of one sample, as a target.
     fn contrast(&self, target: &Target, class: i64, sample: usize, logits: &Tensor) -> Result<Target, CamError> {
         match target {

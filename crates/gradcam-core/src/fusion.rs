@@ -1,14 +1,16 @@
 //! Maps of several layers as one.
 
+#[cfg(feature = "torch")]
 use tch::Tensor;
 
 use crate::error::CamError;
+#[cfg(feature = "torch")]
 use crate::heatmap::Maps;
 
 /// How the maps `M[l]` of several layers become one.
 ///
 /// Layers differ in the range of their maps by orders of magnitude. Each map is therefore brought to
-/// 0..=1 on its own grid, `m[l]` as [`Maps::normalise`] does it, and then upsampled; only
+/// 0..=1 on its own grid, `m[l]` as [`kernel::normalise`](crate::kernel::normalise()) does it, and then upsampled; only
 /// [`Fusion::Scaled`] has a scale of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
@@ -36,6 +38,14 @@ pub enum Fusion {
 impl Fusion {
     /// The scaled fusion with the paper's `gamma`.
     pub const LAYER_CAM: Self = Self::Scaled { gamma: 2.0 };
+
+    /// Fails for a `gamma` that lifts nothing.
+    pub(crate) fn check(self) -> Result<(), CamError> {
+        match self {
+            Self::Scaled { gamma } if !(gamma.is_finite() && gamma > 0.0) => Err(CamError::Gamma { gamma }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The maps of several layers as one map for each sample, on the grid `size`.
@@ -52,7 +62,7 @@ impl Fusion {
 /// and [`CamError::Gamma`] unless `gamma` is finite and above 0.
 ///
 /// # Cost
-/// One upsampling for each layer.
+/// One upsampling for each layer. On CPU arrays [`kernel::fuse`](crate::kernel::fuse()) computes the same.
 ///
 /// ```
 /// use gradcam_core::{Fusion, Maps, fuse};
@@ -64,17 +74,14 @@ impl Fusion {
 /// assert_eq!(Vec::<f32>::try_from(mean.tensor().view(-1))?, [0.0, 0.125, 0.625, 1.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[cfg(feature = "torch")]
 pub fn fuse(layers: &[&Maps], size: &[i64], fusion: Fusion) -> Result<Maps, CamError> {
     let first = layers.first().ok_or(CamError::NoMaps)?;
     let batch = first.tensor().size()[0];
     for layer in layers {
         layer.check_batch(batch)?;
     }
-    if let Fusion::Scaled { gamma } = fusion
-        && !(gamma.is_finite() && gamma > 0.0)
-    {
-        return Err(CamError::Gamma { gamma });
-    }
+    fusion.check()?;
     let _no_grad = tch::no_grad_guard();
     let scaled = |maps: &Maps| match fusion {
         Fusion::Scaled { gamma } => lifted(maps, gamma)?.upsample(size),
@@ -96,6 +103,7 @@ pub fn fuse(layers: &[&Maps], size: &[i64], fusion: Fusion) -> Result<Maps, CamE
 }
 
 /// `tanh(gamma max(0, M) / max M)`; zero where nothing is positive.
+#[cfg(feature = "torch")]
 fn lifted(maps: &Maps, gamma: f64) -> Result<Maps, CamError> {
     let positive = Maps::new(&maps.tensor().f_clamp_min(0.0)?)?;
     let shape = positive.tensor().size();

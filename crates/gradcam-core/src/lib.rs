@@ -34,7 +34,8 @@
 //! | `target.rs` | [`Target`], [`Score`] |
 //! | `gradient_method.rs` | [`GradientMethod`]: the one-pass methods as a value |
 //! | `grad_cam.rs`, `grad_cam_plus_plus.rs`, `x_grad_cam.rs`, `hires_cam.rs`, `element_wise_grad_cam.rs`, `layer_cam.rs`, `eigen_grad_cam.rs` | these methods, one each |
-//! | `eigen_smoothing.rs` | any of them with the channels' first principal component in place of their sum |
+//! | `eigen_smoothing.rs` | any of them, and whatever has channel weights, with the channels' first principal component in place of their sum |
+//! | `seg_eigen_cam.rs` | [`seg_eigen_cam`](fn@seg_eigen_cam): the component of activations times the gradients' size |
 //! | `shapley_cam.rs`, `finer_cam.rs`, `smooth_grad_cam_plus_plus.rs`, `full_grad.rs` | methods that need more of the network |
 //! | `full_gradient.rs` | [`FullGradient`]: a score parted into input and biases |
 //! | `planes.rs`, `principal_component.rs` | what they share |
@@ -43,7 +44,8 @@
 //! | `channel_masks.rs`, `gaussian_noise.rs` | what some of these share |
 //! | `eigen_cam.rs`, `kpca_cam.rs`, `fem.rs`, `weighted_cam.rs` | methods on activations alone, one each |
 //! | `heatmap.rs`, `content.rs` | [`Maps`], [`Heatmaps`], [`Content`] |
-//! | `fusion.rs` | [`fuse`]: several layers' maps as one |
+//! | `fusion.rs` | [`Fusion`], [`fuse`]: several layers' maps as one |
+//! | `refine_cam.rs` | [`refine_cam`](fn@refine_cam): a method's maps at several layers multiplied |
 //! | `test_time_augmentation.rs` | [`test_time_augmentation`](fn@test_time_augmentation): the mean over flips and scales |
 //! | `guided_backpropagation.rs` | [`guided_backpropagation`](fn@guided_backpropagation), [`guided_grad_cam`] |
 //! | `deep_feature_factorisation.rs` | [`deep_feature_factorisation`](fn@deep_feature_factorisation): a layer as a few concepts |
@@ -83,7 +85,6 @@ mod finer_cam;
 mod full_grad;
 #[cfg(feature = "torch")]
 mod full_gradient;
-#[cfg(feature = "torch")]
 mod fusion;
 #[cfg(feature = "torch")]
 mod gaussian_noise;
@@ -122,9 +123,13 @@ mod random_cam;
 #[cfg(feature = "torch")]
 mod recipro_cam;
 #[cfg(feature = "torch")]
+mod refine_cam;
+#[cfg(feature = "torch")]
 mod rise;
 #[cfg(feature = "torch")]
 mod score_cam;
+#[cfg(feature = "torch")]
+mod seg_eigen_cam;
 #[cfg(feature = "torch")]
 mod shapley_cam;
 #[cfg(feature = "torch")]
@@ -144,7 +149,7 @@ mod window;
 mod x_grad_cam;
 
 #[cfg(feature = "torch")]
-pub use ablation_cam::{AblationValue, ablation_cam, ablation_cam_with};
+pub use ablation_cam::{AblationValue, ablation_cam, ablation_cam_weights, ablation_cam_with};
 #[cfg(feature = "torch")]
 pub use cam::{cam, cam_with_weights};
 #[cfg(feature = "torch")]
@@ -159,7 +164,7 @@ pub use eigen_cam::eigen_cam;
 #[cfg(feature = "torch")]
 pub use eigen_grad_cam::eigen_grad_cam;
 #[cfg(feature = "torch")]
-pub use eigen_smoothing::eigen_smoothing;
+pub use eigen_smoothing::{eigen_smoothing, eigen_smoothing_with_weights};
 #[cfg(feature = "torch")]
 pub use element_wise_grad_cam::element_wise_grad_cam;
 pub use error::{CamError, Values};
@@ -171,8 +176,9 @@ pub use finer_cam::{FinerCam, ReferenceWeights, finer_cam};
 pub use full_grad::{Rescaling, full_grad};
 #[cfg(feature = "torch")]
 pub use full_gradient::{FullGradient, full_gradient};
+pub use fusion::Fusion;
 #[cfg(feature = "torch")]
-pub use fusion::{Fusion, fuse};
+pub use fusion::fuse;
 #[cfg(feature = "torch")]
 pub use grad_cam::grad_cam;
 #[cfg(feature = "torch")]
@@ -203,11 +209,15 @@ pub use random_cam::random_cam;
 #[cfg(feature = "torch")]
 pub use recipro_cam::{ReciproMask, recipro_cam};
 #[cfg(feature = "torch")]
+pub use refine_cam::refine_cam;
+#[cfg(feature = "torch")]
 pub use rise::{Rise, rise, rise_with_masks};
 #[cfg(feature = "torch")]
-pub use score_cam::{ScoreCam, ScoreWeights, score_cam};
+pub use score_cam::{ScoreCam, ScoreWeights, score_cam, score_cam_weights};
 #[cfg(feature = "torch")]
-pub use shapley_cam::shapley_cam;
+pub use seg_eigen_cam::seg_eigen_cam;
+#[cfg(feature = "torch")]
+pub use shapley_cam::{shapley_cam, shapley_cam_weights};
 #[cfg(feature = "torch")]
 pub use smooth_grad_cam_plus_plus::{
     SmoothGradCamPlusPlus, smooth_grad_cam_plus_plus, smooth_grad_cam_plus_plus_with_noise,

@@ -6,7 +6,7 @@ use crate::channel_masks::{MaskedScores, ScoreChannels, ScoreMask, spread};
 use crate::error::CamError;
 use crate::heatmap::Maps;
 use crate::probe::Probe;
-use crate::weighted_cam::channel_sum;
+use crate::weighted_cam::weighted_cam;
 
 /// How Score-CAM makes weights of scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -104,33 +104,66 @@ impl ScoreCam {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn score_cam(probe: &Probe<'_>, layer: &str, settings: &ScoreCam) -> Result<Maps, CamError> {
-    let needs_blank = settings.weights == ScoreWeights::Increase;
-    weighted_by_scores(
-        probe,
-        layer,
-        settings.mask,
-        settings.channels,
-        needs_blank,
-        |masked, _| {
+    let (activations, weights) = settings.weigh(probe, layer)?;
+    weighted_cam(&activations, &weights)
+}
+
+/// The weights `w` of [`score_cam`](fn@score_cam), for maps other than their sum, such as
+/// [`eigen_smoothing_with_weights`](crate::eigen_smoothing_with_weights).
+///
+/// # Shapes
+/// A layer of `[N, C, …]` gives `[N, C]`, f32; a channel that is not looked at has the weight 0.
+///
+/// # Errors
+/// Those of [`score_cam`](fn@score_cam).
+///
+/// # Cost
+/// That of [`score_cam`](fn@score_cam).
+///
+/// ```
+/// use gradcam_core::{Probe, ScoreCam, ScoreWeights, Stage, Stages, Target, score_cam_weights};
+/// use tch::Tensor;
+///
+/// // The first channel is the image, the second its mirror image; the logit is the left pixel's value.
+/// let network = Stages::new(vec![
+///     Stage::new("both", |x| Tensor::f_cat(&[x, &x.f_flip([3])?], 1)),
+///     Stage::new("logit", |x| x.f_narrow(1, 0, 1)?.f_narrow(3, 0, 1)?.f_flatten(1, -1)),
+/// ])?;
+/// let image = Tensor::from_slice(&[5f32, 1.]).view([1, 1, 1, 2]);
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// let settings = ScoreCam::default().with_weights(ScoreWeights::Increase);
+/// let weights = score_cam_weights(&probe, "both", &settings)?;
+/// assert_eq!(Vec::<f32>::try_from(weights.view(-1))?, [5., 0.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn score_cam_weights(probe: &Probe<'_>, layer: &str, settings: &ScoreCam) -> Result<Tensor, CamError> {
+    Ok(settings.weigh(probe, layer)?.1)
+}
+
+impl ScoreCam {
+    /// The layer's activations and the channels' weights.
+    fn weigh(&self, probe: &Probe<'_>, layer: &str) -> Result<(Tensor, Tensor), CamError> {
+        let needs_blank = self.weights == ScoreWeights::Increase;
+        weights_by_scores(probe, layer, self.mask, self.channels, needs_blank, |masked, _| {
             let (scores, blank) = masked.scaled(1.0)?;
-            Ok(match settings.weights {
+            Ok(match self.weights {
                 ScoreWeights::Softmax => scores.f_softmax(0, Kind::Double)?,
                 ScoreWeights::Increase => scores.f_sub(&blank)?,
             })
-        },
-    )
+        })
+    }
 }
 
-/// The sum of channels under weights that `weigh` makes of what it sees of a sample through masks,
-/// one for each chosen channel.
-pub(crate) fn weighted_by_scores(
+/// The layer's activations, and weights that `weigh` makes of what it sees of a sample through masks, one for each chosen
+/// channel: `[N, C]`, f32.
+fn weights_by_scores(
     probe: &Probe<'_>,
     layer: &str,
     mask: ScoreMask,
     channels: ScoreChannels,
     needs_blank: bool,
     weigh: impl Fn(&MaskedScores<'_>, &[i64]) -> Result<Tensor, CamError>,
-) -> Result<Maps, CamError> {
+) -> Result<(Tensor, Tensor), CamError> {
     let _no_grad = tch::no_grad_guard();
     let activations = probe.activations(layer)?;
     let weights = (0..probe.batch())
@@ -141,7 +174,7 @@ pub(crate) fn weighted_by_scores(
             spread(&weigh(&masked, &chosen)?, &chosen, activations.size()[1])
         })
         .collect::<Result<Vec<Tensor>, CamError>>()?;
-    Maps::new(&channel_sum(&activations, &Tensor::f_stack(&weights, 0)?)?.f_relu()?)
+    Ok((activations, Tensor::f_stack(&weights, 0)?.f_to_kind(Kind::Float)?))
 }
 
 /// The sum of channels under the softmax of their scores in the mean over `rounds`, of which each looks through other masks.
@@ -153,12 +186,14 @@ pub(crate) fn weighted_by_mean_scores(
     rounds: usize,
     scores: impl Fn(&MaskedScores<'_>, &[i64], usize) -> Result<Tensor, CamError>,
 ) -> Result<Maps, CamError> {
-    weighted_by_scores(probe, layer, mask, channels, false, |masked, chosen| {
+    let weigh = |masked: &MaskedScores<'_>, chosen: &[i64]| {
         let options = (Kind::Double, probe.scores().device());
         let mut sum = Tensor::f_zeros([chosen.len() as i64], options)?;
         for round in 0..rounds {
             sum = sum.f_add(&scores(masked, chosen, round)?)?;
         }
         Ok(sum.f_div_scalar(rounds as f64)?.f_softmax(0, Kind::Double)?)
-    })
+    };
+    let (activations, weights) = weights_by_scores(probe, layer, mask, channels, false, weigh)?;
+    weighted_cam(&activations, &weights)
 }

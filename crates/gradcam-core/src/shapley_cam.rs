@@ -1,10 +1,10 @@
 //! Shapley-CAM.
 
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use crate::capture::Capture;
 use crate::error::CamError;
-use crate::grad_cam::grad_cam;
+use crate::grad_cam::{self, grad_cam};
 use crate::heatmap::Maps;
 use crate::target::Target;
 
@@ -56,13 +56,50 @@ use crate::target::Target;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn shapley_cam(capture: &Capture, layer: &str, targets: &[Target]) -> Result<Maps, CamError> {
+    grad_cam(&capture.at(layer, &gradients(capture, layer, targets)?)?)
+}
+
+/// The weights `w` of [`shapley_cam`], for maps other than their sum, such as
+/// [`eigen_smoothing_with_weights`](crate::eigen_smoothing_with_weights).
+///
+/// # Shapes
+/// A layer of `[N, C, …]` gives `[N, C]`, f32. One target for each sample.
+///
+/// # Errors
+/// Those of [`shapley_cam`].
+///
+/// # Cost
+/// That of [`shapley_cam`].
+///
+/// ```
+/// use gradcam_core::{Stage, Stages, Target, shapley_cam_weights};
+/// use tch::Tensor;
+///
+/// // The logit is a sum of squares: G - ½ H A is A.
+/// let network = Stages::new(vec![
+///     Stage::new("image", |x| x.f_relu()),
+///     Stage::new("logit", |x| x.f_square()?.f_sum_dim_intlist([1i64, 2, 3].as_slice(), false, None)?.f_unsqueeze(1)),
+/// ])?;
+/// let image = Tensor::from_slice(&[1f32, 3., 0., 1.]).view([1, 2, 1, 2]);
+/// let capture = network.capture(&image, &["image"])?;
+/// let weights = shapley_cam_weights(&capture, "image", &[Target::Class(0)])?;
+/// assert_eq!(Vec::<f32>::try_from(weights.view(-1))?, [2., 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn shapley_cam_weights(capture: &Capture, layer: &str, targets: &[Target]) -> Result<Tensor, CamError> {
+    let gradients = gradients(capture, layer, targets)?;
+    let _no_grad = tch::no_grad_guard();
+    Ok(grad_cam::weights(&capture.at(layer, &gradients)?.planes()?)?)
+}
+
+/// `G - ½ H A`.
+fn gradients(capture: &Capture, layer: &str, targets: &[Target]) -> Result<Tensor, CamError> {
     let (gradients, curvature) = capture.gradients_and_curvature(layer, targets)?;
     let _no_grad = tch::no_grad_guard();
-    let gradients = match curvature {
+    Ok(match curvature {
         Some(curvature) => gradients
             .f_to_kind(Kind::Float)?
             .f_sub(&curvature.f_to_kind(Kind::Float)?.f_mul_scalar(0.5)?)?,
         None => gradients,
-    };
-    grad_cam(&capture.at(layer, &gradients)?)
+    })
 }

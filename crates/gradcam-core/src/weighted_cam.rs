@@ -41,20 +41,26 @@ pub fn weighted_cam(activations: &Tensor, weights: &Tensor) -> Result<Maps, CamE
 
 /// The sum of channels under weights `[N, C]`, negative values and all, f32.
 pub(crate) fn channel_sum(activations: &Tensor, weights: &Tensor) -> Result<Tensor, CamError> {
-    let shape = feature_maps(activations)?;
-    if weights.size() != shape[..2] {
-        let sizes = |sizes: &[i64]| sizes.iter().map(|&size| size as usize).collect();
-        return Err(CamError::WeightShape {
-            weights: sizes(&weights.size()),
-            expected: sizes(&shape[..2]),
-        });
-    }
+    let shape = weighted(activations, weights)?;
     let grid = [&shape[..1], &shape[2..]].concat();
     Ok(weights
         .f_to_kind(Kind::Float)?
         .f_unsqueeze(1)?
         .f_bmm(&activations.f_to_kind(Kind::Float)?.f_flatten(2, -1)?)?
         .f_view(grid.as_slice())?)
+}
+
+/// The shape of feature maps that there is a weight for each channel of each sample of.
+pub(crate) fn weighted(activations: &Tensor, weights: &Tensor) -> Result<Vec<i64>, CamError> {
+    let shape = feature_maps(activations)?;
+    if weights.size() == shape[..2] {
+        return Ok(shape);
+    }
+    let sizes = |sizes: &[i64]| sizes.iter().map(|&size| size as usize).collect();
+    Err(CamError::WeightShape {
+        weights: sizes(&weights.size()),
+        expected: sizes(&shape[..2]),
+    })
 }
 
 /// The shape of feature maps that no layer's name goes with.

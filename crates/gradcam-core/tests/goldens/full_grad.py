@@ -1,4 +1,4 @@
-"""Writes full_grad.safetensors here: FullGrad on two of the networks of methods.py, with the weights, images and targets that
+"""Writes full_grad.safetensors here: FullGrad on the networks of methods.py, with the weights, images and targets that
 its files hold.
 
 Ran with torch 2.11.0, grad-cam 1.5.7 (pytorch-grad-cam), safetensors 0.8.0. `python full_grad.py`
@@ -35,15 +35,19 @@ def rescaled(values, whole_layer, epsilon):
 def formula(net, images, targets, whole_layer, epsilon=0):
     net = net.double()
     images = images.double().requires_grad_()
-    x, outputs = images, []
-    for module in net:
-        x = module(x)
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            outputs.append((x, module.bias))
+    outputs = []
+
+    def keep(module, _inputs, output):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)) and module.bias is not None:
+            outputs.append((output, module.bias))
         elif isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             scale = module.weight / (module.running_var + module.eps).sqrt()
-            outputs.append((x, module.bias - module.running_mean * scale))
-    score = x.gather(1, torch.tensor(targets)[:, None]).sum()
+            outputs.append((output, module.bias - module.running_mean * scale))
+
+    hooks = [module.register_forward_hook(keep) for module in net.modules()]
+    score = net(images).gather(1, torch.tensor(targets)[:, None]).sum()
+    for hook in hooks:
+        hook.remove()
     at_input, *gradients = torch.autograd.grad(score, [images, *(output for output, _ in outputs)])
     terms = [at_input * images]
     terms += [gradient * bias.view(1, -1, *[1] * (images.ndim - 2)) for gradient, (_, bias) in zip(gradients, outputs)]
@@ -55,9 +59,9 @@ def formula(net, images, targets, whole_layer, epsilon=0):
 
 
 out = {}
-for build in (methods.plain, methods.volumes):
+for build in (methods.plain, methods.branched, methods.volumes):
     net, images, targets = methods.load(build)
-    if build is methods.plain:
+    if build is not methods.volumes:
         with pgc.FullGrad(net, []) as cam:
             theirs = torch.from_numpy(cam(images, [ClassifierOutputTarget(target) for target in targets]))
         methods.same(methods.stretched(formula(net, images, targets, False, 1e-7)), theirs, 1e-5)

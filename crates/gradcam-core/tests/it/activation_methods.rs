@@ -1,12 +1,12 @@
 //! Methods that look at activations only, on tensors and on arrays.
 
 use gradcam_core::kernel::{self, KpcaKernel};
-use gradcam_core::{CamError, Content, Parallelism, eigen_cam, fem, kpca_cam, weighted_cam};
+use gradcam_core::{CamError, Content, Maps, Parallelism, eigen_cam, fem, kpca_cam, weighted_cam};
 use ndarray::{ArrayD, Axis};
 use tch::{Device, Kind, Tensor};
 
 use crate::goldens::Golden;
-use crate::small_net::{array, normal};
+use crate::small_net::{array, largest_difference, normal};
 
 fn close(a: &ArrayD<f32>, b: &ArrayD<f32>) -> bool {
     let size = a.iter().fold(1e-6f32, |size, value| size.max(value.abs()));
@@ -86,6 +86,36 @@ fn fem_agrees() {
         let capture = golden.stages().capture(&golden.images(), &golden.layers).unwrap();
         for layer in golden.layers {
             golden.check("fem", layer, &fem(capture.activations(layer).unwrap(), 2.0).unwrap());
+        }
+    }
+}
+
+/// Whichever way the channels are numbered, and whichever way the image is turned.
+#[test]
+fn channels_permute_and_flips_commute() {
+    type Method = fn(&Tensor) -> Result<Maps, CamError>;
+    let methods: [(&str, Method); 4] = [
+        ("eigen_cam", eigen_cam),
+        ("kpca_cam", |features| kpca_cam(features, KpcaKernel::default())),
+        ("kpca_cam, Gaussian", |features| kpca_cam(features, GAUSSIAN)),
+        ("fem", |features| fem(features, 1.0)),
+    ];
+    for (seed, shape) in (0..).zip([&[2i64, 9, 5, 6][..], &[1, 31, 7, 4], &[2, 6, 3, 4, 5]]) {
+        let features = normal(shape, 40 + seed).relu();
+        let mut order: Vec<i64> = (0..shape[1]).collect();
+        order.rotate_left(shape[1] as usize / 3);
+        order.reverse();
+        for (name, method) in methods {
+            let maps = method(&features).unwrap();
+            let size = maps.tensor().abs().max().double_value(&[]);
+            let permuted = method(&features.index_select(1, &Tensor::from_slice(&order))).unwrap();
+            let difference = largest_difference(maps.tensor(), permuted.tensor()) / size;
+            assert!(difference < 1e-5, "{name}, permuted: {difference}");
+            for axis in 2..shape.len() as i64 {
+                let flipped = method(&features.flip([axis])).unwrap();
+                let difference = largest_difference(&maps.tensor().flip([axis - 1]), flipped.tensor()) / size;
+                assert!(difference < 1e-5, "{name}, flipped: {difference}");
+            }
         }
     }
 }

@@ -1,4 +1,6 @@
-use gradcam_core::{AtLayer, CamError, Content, Fusion, Maps, fuse, grad_cam, layer_cam};
+use gradcam_core::{
+    AtLayer, CamError, Content, Fusion, Maps, Parallelism, fuse, grad_cam, kernel, layer_cam,
+};
 use tch::{Device, Kind, Tensor};
 
 use crate::goldens::{Golden, MAPS};
@@ -103,6 +105,63 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
             assert_eq!(difference, 0.0, "{fusion:?}");
         }
     }
+}
+
+#[test]
+fn tensors_and_arrays_agree() {
+    let empty = Maps::new(&Tensor::zeros([2, 2, 2], (Kind::Float, Device::Cpu))).unwrap();
+    let faint = Maps::new(&(normal(&[2, 3, 4], 5) * 1e-30)).unwrap();
+    for (layers, size) in [
+        (vec![maps(&[2, 5, 5], 1), maps(&[2, 3, 4], 2), faint], vec![10, 12]),
+        (vec![maps(&[2, 5, 5], 3), empty], vec![9, 5]),
+        (vec![maps(&[3, 2, 3, 4], 4), maps(&[3, 4, 1, 2], 5)], vec![4, 6, 7]),
+        (vec![maps(&[1, 1, 1], 6)], vec![3, 3]),
+    ] {
+        let arrays: Vec<_> = layers.iter().map(|layer| layer.to_array().unwrap()).collect();
+        let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
+        let (on_tensors, on_arrays) = (layers.iter().collect::<Vec<_>>(), &views);
+        let grid: Vec<usize> = size.iter().map(|&extent| extent as usize).collect();
+        for fusion in ALL {
+            let expected = fuse(&on_tensors, &size, fusion).unwrap().to_array().unwrap();
+            for parallelism in [Parallelism::Rayon, Parallelism::Serial] {
+                let found = kernel::fuse(on_arrays, &grid, fusion, parallelism).unwrap();
+                assert_eq!(found.shape(), expected.shape());
+                let difference = (&found - &expected)
+                    .iter()
+                    .fold(0f32, |most, value| most.max(value.abs()));
+                assert!(difference < 1e-5, "{fusion:?}: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn arrays_that_cannot_be_fused_are_refused() {
+    let run = |layers: &[ndarray::ArrayView3<'_, f32>], size: &[usize], fusion| {
+        kernel::fuse(layers, size, fusion, Parallelism::Serial)
+    };
+    let (a, b) = (
+        ndarray::Array3::<f32>::ones((2, 5, 5)),
+        ndarray::Array3::<f32>::ones((3, 5, 5)),
+    );
+    assert!(matches!(run(&[], &[5, 5], Fusion::Mean), Err(CamError::NoMaps)));
+    let empty = ndarray::Array3::<f32>::ones((0, 5, 5));
+    assert!(matches!(
+        run(&[empty.view()], &[5, 5], Fusion::Mean),
+        Err(CamError::Shape { .. })
+    ));
+    let mixed = run(&[a.view(), b.view()], &[5, 5], Fusion::Mean);
+    assert!(matches!(mixed, Err(CamError::MapBatch { found: 3, expected: 2 })));
+    for fusion in ALL {
+        assert!(matches!(run(&[a.view()], &[5], fusion), Err(CamError::Size { .. })));
+        let mut spoilt = b.clone();
+        spoilt[[2, 0, 4]] = f32::NAN;
+        let found = run(&[b.view(), spoilt.view()], &[5, 5], fusion);
+        assert!(matches!(found, Err(CamError::NonFiniteMap { sample: 2 })), "{fusion:?}");
+    }
+    let gamma = f64::NAN;
+    let found = run(&[a.view()], &[5, 5], Fusion::Scaled { gamma });
+    assert!(matches!(found, Err(CamError::Gamma { .. })));
 }
 
 /// A layer without a map is zero: it takes part, and never turns anything into NaN.

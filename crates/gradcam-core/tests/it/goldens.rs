@@ -55,6 +55,34 @@ impl Golden {
         Self { name, layers, tensors }
     }
 
+    /// With what another file of the folder holds of this network, as `NETWORK.KEY`.
+    pub(crate) fn and(mut self, file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/goldens/{file}.safetensors"));
+        let network = format!("{}.", self.name.trim_start_matches("methods_"));
+        for (key, tensor) in Tensor::read_safetensors(path).unwrap() {
+            if let Some(key) = key.strip_prefix(&network) {
+                self.tensors.insert(key.to_owned(), tensor);
+            }
+        }
+        self
+    }
+
+    pub(crate) fn copy(&self) -> Self {
+        let tensors = self.tensors.iter().map(|(key, tensor)| (key.clone(), tensor.copy()));
+        Self {
+            tensors: tensors.collect(),
+            ..*self
+        }
+    }
+
+    /// Weights, images and all in double precision.
+    pub(crate) fn in_double(mut self) -> Self {
+        for tensor in self.tensors.values_mut().filter(|tensor| tensor.is_floating_point()) {
+            *tensor = tensor.to_kind(Kind::Double);
+        }
+        self
+    }
+
     pub(crate) fn get(&self, key: &str) -> Tensor {
         let tensor = self.tensors.get(key);
         tensor
@@ -180,6 +208,43 @@ impl Golden {
         let (weight, bias) = (self.get("weights.fc.weight"), self.get("weights.fc.bias"));
         stages.extend([flatten(), Stage::new("fc", move |x| x.f_linear(&weight, Some(&bias)))]);
         Stages::new(stages).unwrap()
+    }
+
+    /// `branched` with a stage for each convolution, norm and ReLU inside its blocks.
+    pub(crate) fn branched_in_parts(&self) -> Stages<'static> {
+        let relu = |name| Stage::new(name, |x: &Tensor| x.f_relu());
+        let beside = |name: &'static str, padding: i64| {
+            let conv = self.convolution(name, 1, padding);
+            Stage::carrying(name, move |x, carried| {
+                carried.push(x.shallow_clone());
+                conv(x)
+            })
+        };
+        let taken = |carried: &mut Vec<Tensor>| {
+            let tensor = carried.pop();
+            tensor.ok_or_else(|| TchError::Shape("nothing is carried".to_owned()))
+        };
+        let expand3 = self.convolution("fire.expand3", 1, 1);
+        let blocks = vec![
+            beside("residual.conv1", 1),
+            self.norm("residual.bn1"),
+            relu("residual.relu1"),
+            self.conv("residual.conv2", 1, 1),
+            self.norm("residual.bn2"),
+            Stage::carrying("residual.sum", move |x, carried| x.f_add(&taken(carried)?)?.f_relu()),
+            self.conv("fire.squeeze", 1, 0),
+            relu("fire.relu"),
+            beside("fire.expand1", 0),
+            relu("fire.relu1"),
+            Stage::carrying("fire.expand3", move |x, carried| {
+                let squeezed = taken(carried)?;
+                carried.push(x.shallow_clone());
+                expand3(&squeezed)
+            }),
+            relu("fire.relu3"),
+            Stage::carrying("fire.join", move |x, carried| Tensor::f_cat(&[&taken(carried)?, x], 1)),
+        ];
+        self.row(|| blocks)
     }
 
     fn conv(&self, name: &'static str, stride: i64, padding: i64) -> Stage<'static> {

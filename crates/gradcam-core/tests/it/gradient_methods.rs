@@ -71,7 +71,7 @@ fn plain_terms(method: GradientMethod, activations: &ArrayD<f32>, gradients: &Ar
 
 /// The first principal component by libtorch's singular value decomposition, turned to go along
 /// with the sum.
-fn plain_component(terms: &ArrayD<f64>) -> ArrayD<f64> {
+pub(crate) fn plain_component(terms: &ArrayD<f64>) -> ArrayD<f64> {
     let shape: Vec<i64> = terms.shape().iter().map(|&extent| extent as i64).collect();
     let tensor = Tensor::try_from(terms).unwrap().flatten(2, -1);
     let centred = &tensor - tensor.mean_dim([2i64].as_slice(), true, Kind::Double);

@@ -8,7 +8,7 @@ use Parallelism::{Rayon, Serial};
 
 type Method = fn(ArrayView<'_, f32, IxDyn>, ArrayView<'_, f32, IxDyn>, Parallelism) -> Result<ArrayD<f32>, CamError>;
 
-const METHODS: [Method; 7] = [
+const METHODS: [Method; 8] = [
     kernel::grad_cam,
     kernel::grad_cam_plus_plus,
     kernel::x_grad_cam,
@@ -16,6 +16,7 @@ const METHODS: [Method; 7] = [
     kernel::element_wise_grad_cam,
     kernel::layer_cam,
     kernel::eigen_grad_cam,
+    kernel::seg_eigen_cam,
 ];
 
 fn random(shape: &[usize], seed: u64) -> ArrayD<f32> {

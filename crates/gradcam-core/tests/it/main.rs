@@ -12,6 +12,8 @@ mod capture;
 mod carrying;
 mod deep_feature_factorisation;
 #[cfg(feature = "torch")]
+mod eigen_smoothing;
+#[cfg(feature = "torch")]
 mod finer_cam;
 #[cfg(feature = "torch")]
 mod full_grad;
@@ -45,13 +47,19 @@ mod perturbation_methods;
 mod polarity;
 #[cfg(feature = "torch")]
 mod probe;
+#[cfg(feature = "torch")]
+mod properties;
 mod random_cam;
 #[cfg(feature = "torch")]
 mod recipro_cam;
 #[cfg(feature = "torch")]
+mod refine_cam;
+#[cfg(feature = "torch")]
 mod rise;
 #[cfg(feature = "torch")]
 mod score_cam;
+#[cfg(feature = "torch")]
+mod seg_eigen_cam;
 #[cfg(feature = "torch")]
 mod shapley_cam;
 #[cfg(feature = "torch")]
@@ -76,6 +84,7 @@ fn plain_types_are_send_and_sync() {
     check::<gradcam_core::Content>();
     check::<gradcam_core::DeepFeatureFactorisation>();
     check::<gradcam_core::Factorisation>();
+    check::<gradcam_core::Fusion>();
     check::<gradcam_core::Parallelism>();
     check::<gradcam_core::kernel::KpcaKernel>();
     check::<gradcam_core::kernel::Normalised<ndarray::IxDyn>>();
@@ -84,7 +93,6 @@ fn plain_types_are_send_and_sync() {
     #[cfg(feature = "torch")]
     {
         check::<gradcam_core::AblationValue>();
-        check::<gradcam_core::Fusion>();
         check::<gradcam_core::FinerCam>();
         check::<gradcam_core::GradientMethod>();
         check::<gradcam_core::Rescaling>();

@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gradcam_core::kernel::KpcaKernel;
 use gradcam_core::{
-    CamError, DeepFeatureFactorisation, FinerCam, Flip, Fusion, GradientMethod, GroupCam, IsCam, Maps,
+    AblationValue, CamError, DeepFeatureFactorisation, FinerCam, Flip, Fusion, GradientMethod, GroupCam, IsCam, Maps,
     OcclusionSensitivity, Parallelism, Probe, ReciproMask, Rescaling, Rise, ScoreCam, ScoreChannels,
-    SmoothGradCamPlusPlus, SsCam, Stages, Target, TestTimeAugmentation, ablation_cam, cam, cam_with_weights, contour,
-    deep_feature_factorisation, eigen_cam, fem, finer_cam, full_grad, fuse, group_cam, guided_backpropagation,
-    guided_grad_cam, is_cam, kernel, kpca_cam, occlusion_sensitivity, random_cam, recipro_cam, rise, rise_with_masks,
-    score_cam, shapley_cam, side_by_side, smooth_grad_cam_plus_plus, smooth_grad_cam_plus_plus_with_noise, ss_cam,
+    SmoothGradCamPlusPlus, SsCam, Stages, Target, TestTimeAugmentation, ablation_cam, ablation_cam_weights, cam,
+    cam_with_weights, contour, deep_feature_factorisation, eigen_cam, eigen_smoothing_with_weights, fem, finer_cam,
+    full_grad, fuse, group_cam, guided_backpropagation, guided_grad_cam, is_cam, kernel, kpca_cam,
+    occlusion_sensitivity, random_cam, recipro_cam, refine_cam, rise, rise_with_masks, score_cam, seg_eigen_cam,
+    shapley_cam, side_by_side, smooth_grad_cam_plus_plus, smooth_grad_cam_plus_plus_with_noise, ss_cam,
     ss_cam_with_noise, test_time_augmentation, weighted_cam,
 };
 use image::{Rgb, RgbImage};
@@ -41,8 +42,28 @@ fn gradient_methods(stages: &Stages<'_>, input: &Tensor, layer: &str, targets: &
     fuse(&maps.iter().collect::<Vec<_>>(), size, Fusion::Mean)
 }
 
-const WAYS: [(&str, Way); 22] = [
+const WAYS: [(&str, Way); 25] = [
     ("gradient methods", gradient_methods),
+    ("seg_eigen_cam", |stages, input, layer, targets| {
+        let capture = stages.capture(input, &[layer])?;
+        seg_eigen_cam(&capture.gradients(targets)?.at(layer)?)
+    }),
+    ("refine_cam", |stages, input, layer, targets| {
+        let capture = stages.capture(input, &["relu1", layer])?;
+        let method = GradientMethod::GradCamPlusPlus;
+        refine_cam(
+            &capture.gradients(targets)?,
+            &[layer, "relu1"],
+            method,
+            &input.size()[2..],
+        )
+    }),
+    ("ablation_cam, smooth", |stages, input, layer, targets| {
+        let capture = stages.capture(input, &[layer])?;
+        let probe = Probe::from_capture(stages, input, &capture, targets)?;
+        let weights = ablation_cam_weights(&probe, layer, AblationValue::Zero)?;
+        eigen_smoothing_with_weights(capture.activations(layer)?, &weights)
+    }),
     ("finer_cam", |stages, input, layer, targets| {
         finer_cam(&stages.capture(input, &[layer])?, layer, targets, &FinerCam::default())
     }),

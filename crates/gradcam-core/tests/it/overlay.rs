@@ -39,6 +39,24 @@ fn grey_rounds_and_refuses_what_is_outside() {
     }
 }
 
+/// captum's picture helper asserts on an all-zero map: https://github.com/pytorch/captum `visualize_image_attr`. It is a picture of
+/// the lowest colour, and laid over a scan it is the scan under that.
+#[test]
+fn an_all_zero_map_makes_a_picture() {
+    let maps = ndarray::Array3::<f32>::zeros((1, 2, 3));
+    let heat = gradcam_core::kernel::heatmaps(maps.view(), &[4, 6], gradcam_core::Parallelism::Serial).unwrap();
+    assert_eq!(heat.contents, [gradcam_core::Content::Zero]);
+    let heat = heat.maps.index_axis_move(ndarray::Axis(0), 0);
+    for colours in ColourMap::ALL {
+        let picture = heatmap_picture(heat.view(), colours).unwrap();
+        assert_eq!(picture.dimensions(), (6, 4));
+        assert!(picture.pixels().all(|pixel| pixel.0 == colours.rgb(0.0)));
+        let scan = grey(Array2::from_elem((4, 6), 1.0).view()).unwrap();
+        assert_eq!(overlay(&scan, heat.view(), colours, 0.0).unwrap(), scan);
+        assert_eq!(overlay(&scan, heat.view(), colours, 1.0).unwrap(), picture);
+    }
+}
+
 #[test]
 fn overlay_blends_between_picture_and_heatmap() {
     let picture = RgbImage::from_pixel(3, 2, Rgb([100, 50, 200]));

@@ -1,7 +1,4 @@
 //! CAM, the first of them.
-//!
-//! Zhou et al., "Learning Deep Features for Discriminative Localization", 2016,
-//! [arXiv:1512.04150](https://arxiv.org/abs/1512.04150).
 
 use tch::{Kind, Tensor};
 
@@ -24,6 +21,9 @@ use crate::weighted_cam::channel_sum;
 /// activations at hand. [`cam_with_weights`] takes the weights of the linear layer instead.
 ///
 /// As in the paper and in torch-cam the map is not cut at zero.
+///
+/// Zhou et al., "Learning Deep Features for Discriminative Localization", 2016,
+/// [arXiv:1512.04150](https://arxiv.org/abs/1512.04150).
 ///
 /// # Shapes
 /// A layer of `[N, C, H, W]` gives `[N, H, W]`, one of `[N, C, D, H, W]` gives `[N, D, H, W]`.
@@ -137,6 +137,25 @@ fn check_linear(
 ///
 /// # Cost
 /// One read of the activations.
+///
+/// ```
+/// use gradcam_core::{Probe, Stage, Stages, Target, cam_with_weights};
+/// use tch::Tensor;
+///
+/// let weights = Tensor::from_slice(&[2f32, -1., 0., 1.]).view([2, 2]);
+/// let head = weights.copy();
+/// let network = Stages::new(vec![
+///     Stage::new("image", |x| x.f_relu()),
+///     Stage::new("mean", |x| x.f_mean_dim([2i64, 3].as_slice(), false, None)),
+///     Stage::new("head", move |x| x.f_linear(&head, None::<&Tensor>)),
+/// ])?;
+/// let image = Tensor::from_slice(&[0f32, 1., 3., 0.]).view([1, 2, 1, 2]);
+/// // Twice the first channel less the second: the map is not cut at zero.
+/// let probe = Probe::new(&network, &image, &[Target::Class(0)])?;
+/// let maps = cam_with_weights(&probe, "image", &weights)?;
+/// assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1))?, [-3., 2.]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn cam_with_weights(probe: &Probe<'_>, layer: &str, weights: &Tensor) -> Result<Maps, CamError> {
     let _no_grad = tch::no_grad_guard();
     let activations = probe.activations(layer)?;

@@ -1,10 +1,4 @@
 //! Deep feature factorisation: what a layer sees, as a few concepts.
-//!
-//! Collins, Achanta, Süsstrunk, "Deep Feature Factorization For Concept Discovery", 2018,
-//! [arXiv:1806.10206](https://arxiv.org/abs/1806.10206). The factors are found by hierarchical
-//! alternating least squares: Cichocki & Phan, "Fast local algorithms for large scale nonnegative
-//! matrix and tensor factorizations", 2009,
-//! [doi:10.1587/transfun.E92.A.708](https://doi.org/10.1587/transfun.E92.A.708).
 
 use ndarray::{Array1, Array2, ArrayD, ArrayView, ArrayView2, ArrayViewMut1, Axis, Dimension, IxDyn};
 use rand::{Rng, SeedableRng};
@@ -56,12 +50,14 @@ impl Default for DeepFeatureFactorisation {
 
 impl DeepFeatureFactorisation {
     /// With this number of concepts.
+    #[must_use]
     pub fn with_concepts(mut self, concepts: usize) -> Self {
         self.concepts = concepts;
         self
     }
 
     /// With a rule for activations below zero.
+    #[must_use]
     pub fn with_offset(mut self, offset: Offset) -> Self {
         self.offset = offset;
         self
@@ -69,24 +65,28 @@ impl DeepFeatureFactorisation {
 
     /// With another start. The problem has local minima, so another seed may end with another error.
     /// The start is some of the places themselves, drawn so that they differ.
+    #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Until an iteration lowers the error by less than this share of it; 0 for all iterations.
+    #[must_use]
     pub fn with_tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
     /// With this number of iterations at most.
+    #[must_use]
     pub fn with_iterations(mut self, iterations: usize) -> Self {
         self.iterations = iterations;
         self
     }
 
     /// On one core or on all. The result is the same to the last bit.
+    #[must_use]
     pub fn with_parallelism(mut self, parallelism: Parallelism) -> Self {
         self.parallelism = parallelism;
         self
@@ -138,6 +138,12 @@ pub struct Factorisation {
 /// Nothing is asked of classes or gradients. `H` says where concept `k` is in sample `n`, the same
 /// concept in all samples of the batch: use one batch for what is to be compared. A sample's map
 /// therefore depends on the others.
+///
+/// Collins, Achanta, Süsstrunk, "Deep Feature Factorization For Concept Discovery", 2018,
+/// [arXiv:1806.10206](https://arxiv.org/abs/1806.10206). The factors are found by hierarchical
+/// alternating least squares: Cichocki & Phan, "Fast local algorithms for large scale nonnegative
+/// matrix and tensor factorizations", 2009,
+/// [doi:10.1587/transfun.E92.A.708](https://doi.org/10.1587/transfun.E92.A.708).
 ///
 /// # Shapes
 /// `activations` are `[N, C, H, W]`, or with any number of axes of space, from any framework; of a

@@ -1,7 +1,4 @@
 //! Group-CAM.
-//!
-//! Zhang et al., "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional
-//! Networks", 2021, [arXiv:2103.13859](https://arxiv.org/abs/2103.13859).
 
 use tch::{Kind, TchError, Tensor};
 
@@ -74,6 +71,9 @@ impl GroupCam {
 /// The authors take `y` to be the class's probability but `G` the gradient of its logit; here both
 /// are the target's score, which [`Target::probability`] can make the probability. The blur mirrors
 /// the image at its edges.
+///
+/// Zhang et al., "Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional
+/// Networks", 2021, [arXiv:2103.13859](https://arxiv.org/abs/2103.13859).
 ///
 /// # Shapes
 /// Images `[N, C, H, W]` give `[N, H, W]`, volumes `[N, C, D, H, W]` give `[N, D, H, W]`.

@@ -1,7 +1,4 @@
 //! KPCA-CAM.
-//!
-//! Karmani et al., "KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel
-//! PCA", 2024, [arXiv:2410.00267](https://arxiv.org/abs/2410.00267).
 
 use tch::{Kind, Tensor};
 
@@ -22,6 +19,9 @@ use crate::weighted_cam::feature_maps;
 ///
 /// No target is asked for. The sign is that of [`eigen_cam`](fn@crate::eigen_cam): the map goes along
 /// with the sum of the channels. [`KpcaKernel`] says which kernels there are.
+///
+/// Karmani et al., "KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel
+/// PCA", 2024, [arXiv:2410.00267](https://arxiv.org/abs/2410.00267).
 ///
 /// # Shapes
 /// `[N, C, H, W]` gives `[N, H, W]`, `[N, C, D, H, W]` gives `[N, D, H, W]`.

@@ -18,6 +18,41 @@ type Fused<'a> = Box<dyn Fn(Range<usize>, &Tensor, &mut Vec<Tensor>) -> Result<T
 ///
 /// Where a network branches across stages, as a U-Net does from its way down to its way up, a stage
 /// made with [`Stage::carrying`] puts tensors aside for later ones.
+///
+/// A transformer hands on tokens `[N, T, C]`, which are no feature maps. Let one stage lay them out in space, and the next
+/// one take them up as tokens again: the first is a layer for every method, and what it puts aside, such as a class token,
+/// is held fixed. This is what pytorch-grad-cam's `reshape_transform` is for.
+///
+/// ```
+/// use gradcam_core::{Stage, Stages, Target, grad_cam};
+/// use tch::{TchError, Tensor};
+///
+/// const GRID: [i64; 2] = [2, 3];
+/// let network = Stages::new(vec![
+///     // Patches of 4×4 pixels as tokens of 16 values, and the class's token before them.
+///     Stage::new("tokens", |x| {
+///         let patches = x.f_pixel_unshuffle(4)?.f_flatten(2, -1)?.f_transpose(1, 2)?;
+///         Tensor::f_cat(&[&patches.f_mean_dim([1i64].as_slice(), true, None)?, &patches], 1)
+///     }),
+///     Stage::carrying("grid", |x, carried| {
+///         carried.push(x.f_narrow(1, 0, 1)?);
+///         let patches = x.f_narrow(1, 1, GRID[0] * GRID[1])?;
+///         patches.f_transpose(1, 2)?.f_reshape([x.size()[0], -1, GRID[0], GRID[1]])
+///     }),
+///     Stage::carrying("tokens again", |x, carried| {
+///         let class = carried.pop().ok_or_else(|| TchError::Shape("no class token".to_owned()))?;
+///         Tensor::f_cat(&[class, x.f_flatten(2, -1)?.f_transpose(1, 2)?], 1)
+///     }),
+///     // In place of the blocks behind: the class's token takes from the others.
+///     Stage::new("logits", |x| x.f_mean_dim([1i64].as_slice(), false, None)),
+/// ])?;
+/// let image = Tensor::arange(8 * 12, (tch::Kind::Float, tch::Device::Cpu)).view([1, 1, 8, 12]);
+/// let capture = network.capture(&image, &["grid"])?;
+/// let maps = grad_cam(&capture.gradients(&[Target::Class(5)])?.at("grid")?)?;
+/// assert_eq!(maps.tensor().size(), [1, 2, 3]);
+/// assert_eq!(maps.heatmaps(&[8, 12])?.tensor().double_value(&[0, 7, 11]), 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Stage<'a> {
     name: String,
     forward: Forward<'a>,

@@ -1,6 +1,4 @@
-use gradcam_core::{
-    AtLayer, CamError, Content, Fusion, Maps, Parallelism, fuse, grad_cam, kernel, layer_cam,
-};
+use gradcam_core::{AtLayer, CamError, Content, Fusion, Maps, Parallelism, fuse, grad_cam, kernel, layer_cam};
 use tch::{Device, Kind, Tensor};
 
 use crate::goldens::{Golden, MAPS};

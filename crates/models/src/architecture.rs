@@ -4,7 +4,7 @@ use std::str::FromStr;
 use tch::TchError;
 
 use crate::architectures::alexnet::{self, AlexNetConfig};
-use crate::architectures::basic_unet::{self, BasicUNetConfig};
+use crate::architectures::basic_unet::{self, BasicUNetConfig, UNetNorm};
 use crate::architectures::convnext::{self, ConvNextConfig};
 use crate::architectures::densenet::{self, DenseNetConfig};
 use crate::architectures::efficientnet::{self, EfficientNetConfig};
@@ -35,20 +35,22 @@ pub(crate) struct Settings {
     pub(crate) dropout: Option<f64>,
     /// Instead of the published one.
     pub(crate) stochastic_depth: Option<f64>,
-    /// Instead of the published one, where it is open ([`Size::Width`]).
+    /// Instead of the published one, where it is open ([`Open::Width`]).
     pub(crate) width: Option<f64>,
-    /// Instead of the published ones, where they are open ([`Size::Features`]).
+    /// Instead of the published ones, where they are open ([`Open::Levels`]).
     pub(crate) features: Option<[i64; 6]>,
+    /// Instead of the published one, where it is open ([`Open::Levels`]).
+    pub(crate) norm: Option<UNetNorm>,
 }
 
-/// What of its size an architecture leaves open.
+/// What an architecture leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Size {
-    Fixed,
+pub(crate) enum Open {
+    Nothing,
     /// A width multiplier.
     Width,
-    /// The channels of the levels.
-    Features,
+    /// A U-Net's channels and norms at each level.
+    Levels,
 }
 
 /// What there is to know about an architecture before it is built.
@@ -64,7 +66,7 @@ pub(crate) struct Blueprint {
     pub(crate) least: i64,
     /// The smallest extent of the longest axis.
     pub(crate) least_longest: i64,
-    pub(crate) size: Size,
+    pub(crate) open: Open,
     pub(crate) stages: Stages,
 }
 
@@ -100,7 +102,7 @@ impl Blueprint {
             axes: 2,
             least,
             least_longest: least,
-            size: Size::Fixed,
+            open: Open::Nothing,
             stages,
         }
     }
@@ -115,8 +117,8 @@ impl Blueprint {
         self
     }
 
-    fn with_size(mut self, size: Size) -> Self {
-        self.size = size;
+    fn with_open(mut self, open: Open) -> Self {
+        self.open = open;
         self
     }
 
@@ -129,7 +131,7 @@ impl Blueprint {
             axes: 2,
             least,
             least_longest: least,
-            size: Size::Fixed,
+            open: Open::Nothing,
             stages,
         }
     }
@@ -147,7 +149,7 @@ impl Blueprint {
             axes: 3,
             least,
             least_longest: least,
-            size: Size::Fixed,
+            open: Open::Nothing,
             stages,
         }
     }
@@ -273,17 +275,17 @@ architectures! {
     MobileNetV2 => Blueprint::imagenet("mobilenet_v2", mobilenet_v2::HEAD, 1, |scope, settings| {
         mobilenet_v2::stages(scope, settings, &MobileNetV2Config::mobilenet_v2())
     })
-    .with_size(Size::Width),
+    .with_open(Open::Width),
     /// `mobilenet_v3_small`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
     MobileNetV3Small => Blueprint::imagenet("mobilenet_v3_small", mobilenet_v3::HEAD, 1, |scope, settings| {
         mobilenet_v3::stages(scope, settings, &MobileNetV3Config::small())
     })
-    .with_size(Size::Width),
+    .with_open(Open::Width),
     /// `mobilenet_v3_large`, [arXiv:1905.02244](https://arxiv.org/abs/1905.02244).
     MobileNetV3Large => Blueprint::imagenet("mobilenet_v3_large", mobilenet_v3::HEAD, 1, |scope, settings| {
         mobilenet_v3::stages(scope, settings, &MobileNetV3Config::large())
     })
-    .with_size(Size::Width),
+    .with_open(Open::Width),
     /// `efficientnet_b0`, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
     EfficientNetB0 => Blueprint::imagenet("efficientnet_b0", efficientnet::HEAD, 1, |scope, settings| {
         efficientnet::stages(scope, settings, &EfficientNetConfig::b0())
@@ -339,7 +341,7 @@ architectures! {
     KerasMobileNetV2 => Blueprint::keras("keras_mobilenet_v2", 224, 32, |scope, settings| {
         keras_mobilenet_v2::stages(scope, settings, &MobileNetV2Config::mobilenet_v2())
     })
-    .with_size(Size::Width),
+    .with_open(Open::Width),
     /// `resnet10_3d` over volumes, [arXiv:1711.09577](https://arxiv.org/abs/1711.09577).
     ResNet10_3d => Blueprint::volumes("resnet10_3d", resnet_3d::HEAD, 1, |scope, settings| {
         resnet_3d::stages(scope, settings, ResNetConfig::resnet10())
@@ -361,14 +363,14 @@ architectures! {
         basic_unet::stages::<2>(scope, settings, &BasicUNetConfig::basic_unet())
     })
     .with_least_longest(basic_unet::LEAST_LONGEST)
-    .with_size(Size::Features),
+    .with_open(Open::Levels),
     /// `basic_unet_3d` over volumes, a segmentation instead of a class,
     /// [arXiv:1505.04597](https://arxiv.org/abs/1505.04597).
     BasicUNet3d => Blueprint::volumes("basic_unet_3d", basic_unet::HEAD, 16, |scope, settings| {
         basic_unet::stages::<3>(scope, settings, &BasicUNetConfig::basic_unet())
     })
     .with_least_longest(basic_unet::LEAST_LONGEST)
-    .with_size(Size::Features),
+    .with_open(Open::Levels),
 }
 
 impl Architecture {
@@ -418,8 +420,8 @@ impl Architecture {
         self.blueprint().axes
     }
 
-    /// The smallest extent along any axis of space that the network takes, in pixels. U-Nets need twice that along one
-    /// axis: their instance norms, more than one place at the lowest resolution.
+    /// The smallest extent along any axis of space that the network takes, in pixels. U-Nets as published need twice that
+    /// along one axis: their instance norms, more than one place at the lowest resolution.
     ///
     /// ```
     /// use models::Architecture;

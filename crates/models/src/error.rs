@@ -61,12 +61,12 @@ pub enum ModelError {
         /// The most that there can be.
         most: i64,
     },
-    /// A size that the architecture does not leave open.
-    #[error("{setting} other than the published was asked for of {architecture}, which has no other")]
-    FixedSize {
+    /// A setting that the architecture does not leave open.
+    #[error("a choice of {setting} was asked for, which {architecture} does not have")]
+    NoChoice {
         /// The architecture asked for.
         architecture: Architecture,
-        /// What was asked for: a width or features.
+        /// What was asked for: a width, features or a norm.
         setting: &'static str,
     },
     /// Inference in numbers that are not real ones.

@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `network.rs` | [`Network`], [`NetworkConfig`] |
 //! | `architecture.rs` | [`Architecture`]: every network by name; [`Output`] |
-//! | `architectures/` | one family of networks a file |
+//! | `architectures/` | one family of networks a file; [`UNetNorm`] |
 //! | `layers/` | one layer a file |
 //! | `scope.rs` | where layers get their variables: fresh, or another network's prepared for inference |
 //! | `stage.rs` | [`Stage`] |
@@ -65,6 +65,7 @@ mod torch_script;
 mod weights;
 
 pub use architecture::{Architecture, Output};
+pub use architectures::basic_unet::UNetNorm;
 pub use description::{Description, StageDescription};
 pub use device::DeviceChoice;
 pub use error::{Mismatches, ModelError};

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tch::{Device, Kind, TchError, Tensor, nn};
 
-use crate::architecture::{Architecture, Blueprint, Settings, Size};
+use crate::architecture::{Architecture, Blueprint, Open, Settings};
+use crate::architectures::basic_unet::UNetNorm;
 use crate::cuda_library;
 use crate::description::{Description, StageDescription};
 use crate::error::ModelError;
@@ -31,6 +32,7 @@ pub struct NetworkConfig {
     stochastic_depth: Option<f64>,
     width: Option<f64>,
     features: Option<[i64; 6]>,
+    norm: Option<UNetNorm>,
 }
 
 impl NetworkConfig {
@@ -44,6 +46,7 @@ impl NetworkConfig {
             stochastic_depth: None,
             width: None,
             features: None,
+            norm: None,
         }
     }
 
@@ -114,14 +117,30 @@ impl NetworkConfig {
         self
     }
 
+    /// With a U-Net's convolutions normalised by this instead of instance norms.
+    ///
+    /// ```
+    /// use models::{Architecture, NetworkConfig, UNetNorm};
+    ///
+    /// let config = NetworkConfig::new(Architecture::BasicUNet3d).with_norm(UNetNorm::Batch);
+    /// let network = config.build(tch::Device::Cpu)?;
+    /// assert!(network.variables().variables().contains_key("conv_0.conv_0.adn.N.running_mean"));
+    /// # Ok::<(), models::ModelError>(())
+    /// ```
+    pub fn with_norm(mut self, norm: UNetNorm) -> Self {
+        self.norm = Some(norm);
+        self
+    }
+
     /// Builds the network with fresh weights on `device`, drawn from libtorch's global generator:
     /// call [`tch::manual_seed`] first for the same weights again, and before that choose the device
     /// ([`DeviceChoice`](crate::DeviceChoice)).
     ///
     /// # Errors
     /// [`ModelError::Classes`], [`ModelError::InputSpec`], [`ModelError::Dropout`], [`ModelError::StochasticDepth`],
-    /// [`ModelError::Width`] and [`ModelError::Features`] for settings no network can have; [`ModelError::FixedSize`] for
-    /// a width or features of an architecture that does not leave them open; libtorch's own, such as a lack of memory.
+    /// [`ModelError::Width`] and [`ModelError::Features`] for settings no network can have; [`ModelError::NoChoice`] for
+    /// a width, features or a norm of an architecture that does not leave them open; libtorch's own, such as a lack of
+    /// memory.
     pub fn build(&self, device: Device) -> Result<Network, ModelError> {
         self.check()?;
         let _ = cuda_library::load();
@@ -157,10 +176,11 @@ impl NetworkConfig {
         if let Some(probability) = bad(self.stochastic_depth) {
             return Err(ModelError::StochasticDepth { probability });
         }
-        self.check_size()
+        self.check_open()
     }
 
-    fn check_size(&self) -> Result<(), ModelError> {
+    /// What not every architecture leaves open.
+    fn check_open(&self) -> Result<(), ModelError> {
         if let Some(width) = self.width.filter(|&width| !(width > 0.0 && width <= MOST_WIDTH)) {
             return Err(ModelError::Width {
                 width,
@@ -177,12 +197,13 @@ impl NetworkConfig {
         }
         let architecture = self.architecture;
         let asked = [
-            (self.width.is_some(), Size::Width, "width"),
-            (self.features.is_some(), Size::Features, "features"),
+            (self.width.is_some(), Open::Width, "width"),
+            (self.features.is_some(), Open::Levels, "features"),
+            (self.norm.is_some(), Open::Levels, "norm"),
         ];
-        for (asked, size, setting) in asked {
-            if asked && architecture.blueprint().size != size {
-                return Err(ModelError::FixedSize { architecture, setting });
+        for (asked, open, setting) in asked {
+            if asked && architecture.blueprint().open != open {
+                return Err(ModelError::NoChoice { architecture, setting });
             }
         }
         Ok(())
@@ -205,6 +226,12 @@ impl NetworkConfig {
             stochastic_depth: self.stochastic_depth,
             width: self.width,
             features: self.features,
+            norm: self.norm,
+        };
+        // Batch norms take a single place at the lowest resolution.
+        let least_longest = match self.norm {
+            Some(UNetNorm::Batch) => least,
+            _ => least_longest,
         };
         let mut stages = stages(scope, &settings)?;
         if !stages.is_empty() {

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use models::{
-    Architecture, BatchNorms, InferenceConfig, InputSpec, MemoryLayout, ModelError, Network, NetworkConfig, has_bf16,
-    packs_weights,
+    Architecture, BatchNorms, InferenceConfig, InputSpec, MemoryLayout, ModelError, Network, NetworkConfig, UNetNorm,
+    has_bf16, packs_weights,
 };
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -17,15 +17,11 @@ const BF16: f64 = 0.1;
 
 /// Batch norms as after some training: no scale one, no mean zero.
 fn network(architecture: Architecture) -> Network {
-    network_of(architecture, architecture.input())
+    network_of(NetworkConfig::new(architecture))
 }
 
-fn network_of(architecture: Architecture, input: InputSpec) -> Network {
-    let network = NetworkConfig::new(architecture)
-        .with_classes(3)
-        .with_input(input)
-        .build(Device::Cpu)
-        .unwrap();
+fn network_of(config: NetworkConfig) -> Network {
+    let network = config.with_classes(3).build(Device::Cpu).unwrap();
     let _no_grad = tch::no_grad_guard();
     let mut variables: Vec<_> = network.variables().variables().into_iter().collect();
     variables.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -35,7 +31,7 @@ fn network_of(architecture: Architecture, input: InputSpec) -> Network {
             .unwrap()
             .sin()
             .view(variable.size().as_slice());
-        if name == format!("{}.bias", architecture.head()) {
+        if name == format!("{}.bias", network.architecture().head()) {
             // Above zero, for SqueezeNet's logits pass through a ReLU.
             variable.copy_(&(wave * 0.1 + 1.0));
         } else if variable.dim() == 1 {
@@ -98,6 +94,23 @@ fn logits_stay_and_stages_keep_their_names(architecture: Architecture, original:
         original.forward(&input).unwrap(),
         "{architecture}: the original has changed"
     );
+}
+
+/// With the settings of the original, not the published ones.
+#[test]
+fn networks_with_other_settings_are_rebuilt_with_theirs() {
+    let _no_grad = tch::no_grad_guard();
+    for config in [
+        NetworkConfig::new(Architecture::MobileNetV2).with_width(0.5),
+        NetworkConfig::new(Architecture::MobileNetV3Small).with_width(0.75),
+        NetworkConfig::new(Architecture::KerasMobileNetV2).with_width(1.4),
+        NetworkConfig::new(Architecture::BasicUNet2d).with_features([6, 9, 13, 20, 31, 10]),
+        NetworkConfig::new(Architecture::BasicUNet2d).with_norm(UNetNorm::Batch),
+    ] {
+        let original = network_of(config);
+        let packed = original.optimize_for_inference(&InferenceConfig::default()).unwrap();
+        logits_stay_and_stages_keep_their_names(original.architecture(), &original, packed);
+    }
 }
 
 /// From every place to every third: what passes between the stages is written over, and what went in is not.
@@ -293,7 +306,7 @@ fn sizes_may_change_from_pass_to_pass() {
         (Architecture::KerasMobileNetV2, 3, 32),
         (Architecture::KerasNasNetMobile, 3, 32),
     ] {
-        let original = network_of(architecture, InputSpec::symmetric(channels));
+        let original = network_of(NetworkConfig::new(architecture).with_input(InputSpec::symmetric(channels)));
         for kind in [Kind::Float, Kind::BFloat16] {
             let config = InferenceConfig::default().with_kind(kind);
             let packed = original.optimize_for_inference(&config).unwrap();

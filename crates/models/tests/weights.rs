@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use models::{Architecture, Head, InputSpec, LoadRules, ModelError, Network, NetworkConfig, Stem};
+use models::{Architecture, Head, InputSpec, LoadRules, ModelError, Network, NetworkConfig, Stem, UNetNorm};
 use tch::{Device, Kind, Tensor};
 
 /// Reading and writing are the same for all networks; these two have all that matters: biases, batch norms, a
@@ -410,10 +410,15 @@ fn settings_no_network_can_have_and_images_it_cannot_take_are_named() {
     for (config, name, what) in [
         (config.with_width(0.5), "squeezenet1_0", "width"),
         (unet.with_width(0.5), "basic_unet_2d", "width"),
+        (
+            NetworkConfig::new(Architecture::ResNet18).with_norm(UNetNorm::Instance),
+            "resnet18",
+            "norm",
+        ),
         (mobile.with_features([8; 6]), "mobilenet_v2", "features"),
     ] {
         let error = config.build(Device::Cpu).unwrap_err();
-        assert!(matches!(error, ModelError::FixedSize { setting, .. } if setting == what));
+        assert!(matches!(error, ModelError::NoChoice { setting, .. } if setting == what));
         let message = error.to_string();
         assert!(message.contains(name) && message.contains(what), "{message}");
     }

@@ -4,7 +4,8 @@
 //! [arXiv:1505.04597](https://arxiv.org/abs/1505.04597), in the form of Falk et al., "U-Net: deep learning for cell
 //! counting, detection, and morphometry", 2019,
 //! [doi:10.1038/s41592-018-0261-2](https://doi.org/10.1038/s41592-018-0261-2). Layout, variable names and initialisation
-//! are those of MONAI's `BasicUNet` with instance norms and leaky ReLUs, as it has by default.
+//! are those of MONAI's `BasicUNet` with leaky ReLUs, as it has by default, and with instance norms, as it has by default,
+//! or batch norms.
 //!
 //! Every level hands its output across to the way up: the stage below it puts aside what it is given, and the one that
 //! merges the level takes it.
@@ -12,7 +13,9 @@
 use tch::{TchError, Tensor};
 
 use crate::architecture::Settings;
-use crate::layers::{Conv, ConvConfig, Dropout, Init, InstanceNorm, Layer, MaxPool, Pass, TransposedConv};
+use crate::layers::{
+    BatchNormConfig, Conv, ConvConfig, ConvNorm, Dropout, Init, InstanceNorm, Layer, MaxPool, Pass, TransposedConv,
+};
 use crate::scope::Scope;
 use crate::stage::Stage;
 
@@ -22,11 +25,24 @@ pub(crate) const HEAD: &str = "final_conv";
 /// The smallest extent of the longest axis, so that the lowest level's instance norms have more than one place.
 pub(crate) const LEAST_LONGEST: i64 = 32;
 
+/// What a U-Net's convolutions are normalised by: MONAI's `norm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UNetNorm {
+    /// Each sample's each channel by its own mean and variance over space, in training and evaluation alike;
+    /// [arXiv:1607.08022](https://arxiv.org/abs/1607.08022).
+    #[default]
+    Instance,
+    /// Each channel by the batch's in training, by running ones in evaluation, where it can be folded into the
+    /// convolution; [arXiv:1502.03167](https://arxiv.org/abs/1502.03167).
+    Batch,
+}
+
 /// Which of the family.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BasicUNetConfig {
     /// Channels of the levels, from the image's resolution down, and at the end of the way up.
     features: [i64; 6],
+    norm: UNetNorm,
     dropout: f64,
 }
 
@@ -34,6 +50,7 @@ impl BasicUNetConfig {
     pub(crate) fn basic_unet() -> Self {
         Self {
             features: [32, 32, 64, 128, 256, 32],
+            norm: UNetNorm::Instance,
             dropout: 0.0,
         }
     }
@@ -42,25 +59,50 @@ impl BasicUNetConfig {
 /// What a leaky ReLU leaves of negative numbers.
 const SLOPE: f64 = 0.1;
 
-/// Twice: 3×3 convolution with bias, instance norm, dropout, leaky ReLU.
+/// A 3×3 convolution with bias and its norm.
+#[derive(Debug)]
+enum Normalised<const D: usize> {
+    Instance(Conv<D>, InstanceNorm),
+    Batch(ConvNorm<D>),
+}
+
+impl<const D: usize> Normalised<D> {
+    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, norm: UNetNorm) -> Result<Self, TchError> {
+        let config = ConvConfig::new(inputs, outputs, 3)
+            .centred()
+            .with_bias(Init::TorchDefault);
+        let (conv, place) = (scope / "conv", scope / "adn.N");
+        Ok(match norm {
+            UNetNorm::Instance => Self::Instance(Conv::new(&conv, config)?, InstanceNorm::new(&place, outputs)?),
+            UNetNorm::Batch => Self::Batch(ConvNorm::new(&conv, config, &place, BatchNormConfig::default())?),
+        })
+    }
+}
+
+impl<const D: usize> Layer for Normalised<D> {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
+        match self {
+            Self::Instance(conv, norm) => norm.forward(&conv.forward(x, pass)?, pass),
+            Self::Batch(conv) => conv.forward(x, pass),
+        }
+    }
+}
+
+/// Twice: convolution, norm, dropout, leaky ReLU.
 #[derive(Debug)]
 struct TwoConv<const D: usize> {
-    convs: [(Conv<D>, InstanceNorm); 2],
+    convs: [Normalised<D>; 2],
     dropout: Dropout,
 }
 
 impl<const D: usize> TwoConv<D> {
-    fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, dropout: Dropout) -> Result<Self, TchError> {
-        let conv = |name: &str, inputs| {
-            let scope = scope / name;
-            let config = ConvConfig::new(inputs, outputs, 3)
-                .centred()
-                .with_bias(Init::TorchDefault);
-            Ok::<_, TchError>((
-                Conv::new(&(&scope / "conv"), config)?,
-                InstanceNorm::new(&(&scope / "adn.N"), outputs)?,
-            ))
-        };
+    fn new(
+        scope: &Scope<'_>,
+        inputs: i64,
+        outputs: i64,
+        (norm, dropout): (UNetNorm, Dropout),
+    ) -> Result<Self, TchError> {
+        let conv = |name: &str, inputs| Normalised::new(&(scope / name), inputs, outputs, norm);
         Ok(Self {
             convs: [conv("conv_0", inputs)?, conv("conv_1", outputs)?],
             dropout,
@@ -70,9 +112,8 @@ impl<const D: usize> TwoConv<D> {
 
 impl<const D: usize> Layer for TwoConv<D> {
     fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, TchError> {
-        self.convs.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| {
-            let y = norm.forward(&conv.forward(&x, pass)?, pass)?;
-            let y = self.dropout.forward(&y, pass)?;
+        self.convs.iter().try_fold(x.shallow_clone(), |x, conv| {
+            let y = self.dropout.forward(&conv.forward(&x, pass)?, pass)?;
             // Torch's own leaky ReLU has another slope, which tch does not let one choose.
             y.f_prelu(&Tensor::f_full([1], SLOPE, (y.kind(), y.device()))?)
         })
@@ -124,12 +165,13 @@ pub(crate) fn stages<const D: usize>(
     config: &BasicUNetConfig,
 ) -> Result<Vec<Stage>, TchError> {
     let dropout = Dropout(settings.dropout.unwrap_or(config.dropout));
+    let each = (settings.norm.unwrap_or(config.norm), dropout);
     let [levels @ .., last] = settings.features.unwrap_or(config.features);
-    let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, levels[0], dropout)?;
+    let first = TwoConv::<D>::new(&(scope / "conv_0"), settings.channels, levels[0], each)?;
     let mut stages = vec![Stage::layer("conv_0", first)];
     for (index, level) in levels.windows(2).enumerate() {
         let name = format!("down_{}", index + 1);
-        let convs = TwoConv::new(&(&(scope / name.as_str()) / "convs"), level[0], level[1], dropout)?;
+        let convs = TwoConv::new(&(&(scope / name.as_str()) / "convs"), level[0], level[1], each)?;
         stages.push(Stage::layer(name, Down::<D>(convs)));
     }
     for (index, level) in levels.windows(2).enumerate().rev() {
@@ -143,7 +185,7 @@ pub(crate) fn stages<const D: usize>(
         let layer = UpCat::<D> {
             name: name.clone(),
             up: TransposedConv::new(&(&scope / "upsample.deconv"), below, up)?,
-            merge: TwoConv::new(&(&scope / "convs"), here + up, outputs, dropout)?,
+            merge: TwoConv::new(&(&scope / "convs"), here + up, outputs, each)?,
         };
         stages.push(Stage::layer(name, layer));
     }

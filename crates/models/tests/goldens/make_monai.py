@@ -56,6 +56,7 @@ NETWORKS = {
     "basic_unet_2d": (unet(2, 3), 1.0, *PICTURES),
     # Odd ones too, which the way up halves.
     "basic_unet_2d_features": (unet(2, 3, features=(6, 9, 13, 20, 31, 10)), 1.0, *PICTURES),
+    "basic_unet_2d_batch_norm": (unet(2, 3, norm="batch"), 1.0, *PICTURES),
     "basic_unet_3d": (unet(3, 1), 1.0, [(32, 32, 48), (37, 35, 33)], (32, 32, 32)),
 }
 

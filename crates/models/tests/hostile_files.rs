@@ -106,7 +106,13 @@ impl Victim {
 #[test]
 fn files_that_are_not_whole_are_refused_at_no_cost() {
     let mut read = 0;
-    for name in ["kinds.pth", "kinds-row.pth", "kinds-protocol4.pth", "kinds.safetensors"] {
+    for name in [
+        "kinds.pth",
+        "kinds-row.pth",
+        "kinds-protocol4.pth",
+        "kinds-python2.pth",
+        "kinds.safetensors",
+    ] {
         let whole = golden(name);
         let mut victim = Victim::new(Architecture::SqueezeNet1_1, LoadRules::default(), &whole);
         victim.cut(name, &whole, 3);

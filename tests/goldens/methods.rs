@@ -7,16 +7,14 @@ use anyhow::{Context, Result, ensure};
 use gradcam_core::kernel::KpcaKernel;
 use gradcam_core::{
     FinerCam, GradientMethod, GroupCam, IsCam, Maps, OcclusionSensitivity, Probe, ReciproMask, ReferenceWeights,
-    Rescaling, ScoreCam, ScoreChannels, SsCam, Stage, Stages, Target, ablation_cam, cam_with_weights, eigen_cam, fem,
-    finer_cam, full_grad, group_cam, is_cam, kpca_cam, occlusion_sensitivity, recipro_cam, rise_with_masks, score_cam,
+    Rescaling, ScoreCam, ScoreChannels, SsCam, Target, ablation_cam, cam_with_weights, eigen_cam, fem, finer_cam,
+    full_grad, group_cam, is_cam, kpca_cam, occlusion_sensitivity, recipro_cam, rise_with_masks, score_cam,
     shapley_cam, smooth_grad_cam_plus_plus_with_noise, ss_cam_with_noise,
 };
-use models::Network;
 use tch::{Kind, Tensor};
 
-use crate::formula;
+use crate::{LAYER, formula};
 
-const LAYER: &str = "features.12";
 /// Of a map's range: rounding through 512 channels, in another order.
 const MAPS: f64 = 1e-5;
 /// KPCA-CAM by the Gaussian kernel is further off than the others: 8e-5 was seen.
@@ -36,7 +34,7 @@ fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
         .collect();
     let input = network.input().prepare(&formula::image(&[2, 3, 224, 224])?)?;
     let input = input.narrow(0, 0, 1);
-    let stages = named(&network)?;
+    let stages = crate::stages(&network)?;
     let capture = stages.capture(&input, &[LAYER])?;
     let gradients = capture.gradients(&[Target::Predicted])?;
     let class = i64::try_from(&golden["targets"])?;
@@ -111,11 +109,8 @@ fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
     let open = formula::numbers("rise", &[16, 1, 7, 7])?.lt(0.0).to_kind(Kind::Float);
     let masks = open.upsample_bilinear2d([224, 224], false, None, None).squeeze_dim(1);
     let probability = Probe::new(&stages, &input, &[Target::Class(class).probability()])?;
-    let double = crate::trained()?.context("the weights were there")?;
-    for variable in double.variables().variables().values_mut() {
-        variable.set_data(&variable.to_kind(Kind::Double));
-    }
-    let double_stages = named(&double)?;
+    let double = crate::trained_in(Kind::Double)?;
+    let double_stages = crate::stages(&double)?;
     let windows = OcclusionSensitivity::default().with_window([56]).with_stride([42]);
     let of_images = [
         ("graded.rise", rise_with_masks(&probability, &masks)?, MAPS, MAPS),
@@ -159,15 +154,6 @@ fn every_method_on_squeezenet1_0_as_trained() -> Result<()> {
     let held = golden.keys().filter(|key| *key != "targets").cloned().collect();
     ensure!(compared == held, "not every map in the file is compared");
     Ok(())
-}
-
-fn named(network: &Network) -> Result<Stages<'_>> {
-    let stages = network.stages().iter();
-    Ok(Stages::new(
-        stages
-            .map(|stage| Stage::carrying(stage.name(), |x, carried| stage.forward_carrying(x, carried)))
-            .collect(),
-    )?)
 }
 
 /// Of one sample's map, as the file's key says: `maps` are cut off below zero and, like `graded`, brought to 0..=1; of `signed`

@@ -19,10 +19,11 @@
 //! [`ablation_cam`](fn@ablation_cam), take a [`Probe`] instead of gradients.
 //!
 //! Everything works on batches and gives each sample what it would get alone, on images
-//! `[N, C, H, W]` and volumes `[N, C, D, H, W]`. A batch changes one thing only, how libtorch rounds its
-//! convolutions: in single precision a capture's activations differ by some 1e-7 of their size from those
-//! of a sample alone. [`Probe::new`] runs each sample alone, so there not even that. No variable's
-//! gradient is touched and the gradient mode is left as it was.
+//! `[N, C, H, W]` and volumes `[N, C, D, H, W]`. On a processor a batch changes one thing only, how libtorch
+//! rounds its convolutions and linear layers: in single precision a capture's activations differ by some 1e-7
+//! of their size from those of a sample alone, and not at all for most images of a usual size. [`Probe::new`] runs
+//! each sample alone, so there not even that. No variable's gradient is touched and the gradient mode is left as
+//! it was.
 //!
 //! Without the default feature `torch`, the [`kernel`] functions do steps 4 and 5 on ndarray arrays
 //! from any framework. [`random_cam`](fn@random_cam) is the control to compare with.

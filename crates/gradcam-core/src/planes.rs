@@ -1,6 +1,6 @@
 //! Activations and gradients of a layer as every gradient method weighs them.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::capture::AtLayer;
 use crate::error::CamError;
@@ -30,7 +30,7 @@ impl AtLayer<'_> {
 impl Planes {
     /// `max(0, sum over k of weights[n,k] A[n,k,s])` for weights `[N, C]`.
     pub(crate) fn weighted_sum(&self, weights: &Tensor) -> Result<Maps, CamError> {
-        self.maps(&weights.f_unsqueeze(1)?.f_bmm(&self.activations)?)
+        self.maps(&sum_over_channels(&self.activations, weights)?)
     }
 
     /// `max(0, sum over k of terms[n,k,s])`.
@@ -52,4 +52,19 @@ impl Planes {
 /// The sum over space, `[N, C, P]` to `[N, C]`.
 pub(crate) fn sum_over_space(values: &Tensor) -> Result<Tensor, TchError> {
     values.f_sum_dim_intlist([2i64].as_slice(), false, Kind::Float)
+}
+
+/// `sum over k of weights[n,k] values[n,k,s]`, `[N, C, P]` and `[N, C]` to `[N, P]`.
+///
+/// On a processor sample by sample: libtorch's product of batches rounds otherwise than that of one sample, and is no
+/// faster but for many samples of few values.
+pub(crate) fn sum_over_channels(values: &Tensor, weights: &Tensor) -> Result<Tensor, TchError> {
+    if values.device() != Device::Cpu {
+        return weights.f_unsqueeze(1)?.f_bmm(values)?.f_squeeze_dim(1);
+    }
+    let samples = values.f_unbind(0)?.into_iter().zip(weights.f_unbind(0)?);
+    let maps = samples
+        .map(|(values, weights)| values.f_transpose(0, 1)?.f_mv(&weights))
+        .collect::<Result<Vec<Tensor>, TchError>>()?;
+    Tensor::f_stack(&maps, 0)
 }

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::CamError;
 use crate::heatmap::Maps;
+use crate::planes::sum_over_channels;
 
 /// The sum of a layer's channels under given weights, negative values cut off: for weights of one's
 /// own making. Score-CAM, Ablation-CAM and Grad-CAM are this with weights of theirs.
@@ -43,11 +44,8 @@ pub fn weighted_cam(activations: &Tensor, weights: &Tensor) -> Result<Maps, CamE
 pub(crate) fn channel_sum(activations: &Tensor, weights: &Tensor) -> Result<Tensor, CamError> {
     let shape = weighted(activations, weights)?;
     let grid = [&shape[..1], &shape[2..]].concat();
-    Ok(weights
-        .f_to_kind(Kind::Float)?
-        .f_unsqueeze(1)?
-        .f_bmm(&activations.f_to_kind(Kind::Float)?.f_flatten(2, -1)?)?
-        .f_view(grid.as_slice())?)
+    let planes = activations.f_to_kind(Kind::Float)?.f_flatten(2, -1)?;
+    Ok(sum_over_channels(&planes, &weights.f_to_kind(Kind::Float)?)?.f_view(grid.as_slice())?)
 }
 
 /// The shape of feature maps that there is a weight for each channel of each sample of.

@@ -215,8 +215,9 @@ fn a_batch_gives_each_sample_what_it_would_get_alone() {
                         let expected = batch.tensor().narrow(0, sample as i64, 1);
                         let scale = expected.max().double_value(&[]).max(1e-30);
                         let difference = largest_difference(alone.tensor(), &expected) / scale;
-                        // libtorch's convolutions round otherwise in a batch, in single precision at the seventh figure
-                        // of their largest values, and terms that cancel make more of that.
+                        // For one image as small as these libtorch's convolutions round otherwise than for several, in
+                        // single precision at the seventh figure of their largest values, and terms that cancel make more
+                        // of that. `batch_equals_single.rs` holds the methods themselves to the last bit.
                         let tolerance = if kind == Kind::Double { 1e-6 } else { 1e-5 };
                         assert!(
                             difference < tolerance,

@@ -5,6 +5,8 @@ mod ablation_cam;
 #[cfg(feature = "torch")]
 mod activation_methods;
 #[cfg(feature = "torch")]
+mod batch_equals_single;
+#[cfg(feature = "torch")]
 mod cam;
 #[cfg(feature = "torch")]
 mod capture;

@@ -10,8 +10,9 @@ use crate::error::ModelError;
 ///
 /// Choose the device before all else that libtorch is to do. Its first computation, and so much as a call of
 /// [`tch::manual_seed`], settles for the life of the process whether it has a CUDA library. Choosing a device loads
-/// that library, as do building a network, making stages and [`InputSpec::prepare`](crate::InputSpec::prepare); a program
-/// that has tch compute before all of these has no GPU, and is told so.
+/// that library, as do building a network, a [`StageRow`](crate::StageRow) or a stage of TorchScript,
+/// [`InputSpec::prepare`](crate::InputSpec::prepare) and [`packs_weights`](crate::packs_weights); a program that has tch
+/// compute before all of these has no GPU, and is told so.
 ///
 /// ```
 /// use models::DeviceChoice;

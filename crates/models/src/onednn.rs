@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
+use crate::cuda_library;
 use crate::layers::Activation;
 use crate::scope::channels_last;
 
@@ -28,6 +29,7 @@ static ARCHIVE: &[u8] = include_bytes!("onednn.pt");
 /// assert!(!packs_weights(Kind::Double));
 /// ```
 pub fn packs_weights(kind: Kind) -> bool {
+    let _ = cuda_library::load();
     OneDnn::of(kind).is_some()
 }
 

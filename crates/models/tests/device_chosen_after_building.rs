@@ -1,11 +1,12 @@
 //! What here makes libtorch compute loads its CUDA library first. Alone in its process, since the first computation
 //! settles for its life whether there is CUDA.
 
-use models::{Architecture, DeviceChoice, InferenceConfig, InputSpec, ModelError, NetworkConfig};
+use models::{Architecture, DeviceChoice, InferenceConfig, InputSpec, ModelError, NetworkConfig, packs_weights};
 use tch::{Device, Kind, Tensor};
 
 #[test]
 fn a_device_may_be_chosen_after_a_network_was_built_and_run() {
+    let _trial = packs_weights(Kind::Float);
     let network = NetworkConfig::new(Architecture::SqueezeNet1_1)
         .build(Device::Cpu)
         .unwrap();

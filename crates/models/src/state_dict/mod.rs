@@ -165,6 +165,10 @@ mod tests {
             assert_eq!(tensor.kind(), expected[key].kind(), "{key}");
             assert!(tensor.equal(&expected[key]), "{key}: {tensor}");
         }
+        let tensors = read(open("attributes.pth"), None).unwrap().unwrap();
+        for name in ["tensor", "parameter"] {
+            assert_eq!(Vec::<f32>::try_from(&tensors[name]).unwrap(), [0.0, 1.0, 2.0, 3.0]);
+        }
         assert!(
             read(open("kinds.safetensors"), None).unwrap().is_none(),
             "left to another reader"

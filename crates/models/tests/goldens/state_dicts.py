@@ -9,6 +9,7 @@ kinds-row.pth       the same in the format of torch before 1.6
 kinds-protocol4.pth the same with the pickle's protocol 4
 kinds-python2.pth   the same, less the kinds that came later, as torch 0.1.10 to 0.3 wrote it under Python 2
 kinds.safetensors   the same, each tensor whole: what is to be read from the four
+attributes.pth      `tensor` and `parameter`, the numbers 0 to 3, to which attributes were given in Python
 resnet18.pth        ResNet-18 of 5 classes; the I-th variable by name is all I / 64
 densenet121.pth     DenseNet-121 of 5 classes in the same manner, in torch 0.3's format and with the names of its time, as in
                     the file that torchvision publishes
@@ -161,6 +162,10 @@ del old._metadata
 save_python2(old, HERE / "kinds-python2.pth")
 whole = {name: tensor.detach().clone().contiguous() for name, tensor in kinds().items()}
 safetensors.torch.save_file(whole, HERE / "kinds.safetensors")
+attributes = {"tensor": torch.arange(4.0), "parameter": torch.nn.Parameter(torch.arange(4.0))}
+for tensor in attributes.values():
+    tensor.decays = False
+torch.save(attributes, HERE / "attributes.pth")
 torch.save(resnet18(), HERE / "resnet18.pth")
 save_python2(densenet121(), HERE / "densenet121.pth")
 googlenet = torchvision.models.googlenet(num_classes=5, init_weights=False)

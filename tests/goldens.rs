@@ -1,6 +1,8 @@
 //! The networks of `models` against torchvision and their heatmaps against pytorch-grad-cam, from
 //! the files that `goldens/make.py` wrote.
 
+#[path = "goldens/composition.rs"]
+mod composition;
 #[path = "goldens/formula.rs"]
 mod formula;
 #[path = "goldens/methods.rs"]

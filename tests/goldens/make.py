@@ -53,6 +53,16 @@ def parameter(name, shape):
     return torch.from_numpy(u.astype(np.float32))
 
 
+def trained(folder):
+    """SqueezeNet with the weights trained on ImageNet, and two images for it."""
+    network = torchvision.models.squeezenet1_0(weights=None)
+    network.load_state_dict(load_file(Path(folder) / "squeezenet1_0-imagenet.safetensors"))
+    images = torch.from_numpy(((uniform("input", (2, 3, 224, 224)) + 1) / 2).astype(np.float32))
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    return network.eval(), (images - mean) / std
+
+
 def write(name, network, images, layers, second_class):
     """Sample 0 is explained for its largest logit, sample 1 for `second_class`."""
     network.eval()
@@ -94,12 +104,8 @@ def main():
             write(f"{name}-{height}x{width}", network, images, layers, second_class)
 
     if len(sys.argv) > 1:
-        network = torchvision.models.squeezenet1_0(weights=None)
-        network.load_state_dict(load_file(Path(sys.argv[1]) / "squeezenet1_0-imagenet.safetensors"))
-        images = torch.from_numpy(((uniform("input", (2, 3, 224, 224)) + 1) / 2).astype(np.float32))
-        mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-        std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-        write("squeezenet1_0-imagenet-224x224", network, (images - mean) / std, ["features.12"], 281)
+        network, images = trained(sys.argv[1])
+        write("squeezenet1_0-imagenet-224x224", network, images, ["features.12"], 281)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from make import uniform
+from make import trained, uniform
 
 HERE = Path(__file__).parent
 path = HERE.parents[1] / "crates/gradcam-core/tests/goldens/methods.py"
@@ -29,14 +28,8 @@ spec.loader.exec_module(methods)
 
 LAYER = "features.12"
 
-network = torchvision.models.squeezenet1_0(weights=None)
-network.load_state_dict(load_file(Path(sys.argv[1]) / "squeezenet1_0-imagenet.safetensors"))
-network.eval()
-
-images = torch.from_numpy(((uniform("input", (2, 3, 224, 224)) + 1) / 2).astype("float32"))[:1]
-mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-images = (images - mean) / std
+network, images = trained(sys.argv[1])
+images = images[:1]
 with torch.no_grad():
     targets = [int(network(images).argmax())]
 

@@ -145,9 +145,6 @@ impl KpcaKernel {
     fn component_holding(self, most: usize, values: &[f64], sum: &[f64], parallelism: Parallelism) -> Vec<f32> {
         let matrix = KernelMatrix::new(self, values, sum.len(), most, parallelism);
         let (eigenvalue, mut map) = first_eigenvector(sum.len(), |vector| matrix.times(vector));
-        let eigenvalue = eigenvalue + matrix.shift();
-        // Of places that have nothing to do with one another, or of a single one, the vector may be any.
-        less_mean(&mut map);
         // Taking means away leaves about 1e-16 of what was even.
         let length = if eigenvalue > 1e-13 * matrix.size {
             eigenvalue.sqrt()
@@ -158,11 +155,6 @@ impl KpcaKernel {
         orient(&mut map, sum, 0.0);
         map.into_iter().map(|value| value as f32).collect()
     }
-}
-
-fn less_mean(values: &mut [f64]) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    values.iter_mut().for_each(|value| *value -= mean);
 }
 
 /// Fails for a layer of more places than there is time to compare with one another.
@@ -176,8 +168,7 @@ pub(crate) fn check_places(places: usize) -> Result<(), CamError> {
     Ok(())
 }
 
-/// The kernel of all places with one another, less the shift times the identity, the means of its rows and columns taken
-/// away.
+/// The kernel of all places with one another, the means of its rows and columns taken away.
 struct KernelMatrix<'v> {
     kernel: KpcaKernel,
     /// A column for each place.
@@ -232,9 +223,6 @@ impl<'v> KernelMatrix<'v> {
             held.extend(rows);
         }
         matrix.mean = matrix.means.iter().sum::<f64>() / places as f64;
-        if matrix.shift() > 0.0 {
-            matrix.size += places as f64;
-        }
         matrix.size = matrix.size.sqrt();
         for (index, rows) in held.iter_mut().enumerate() {
             matrix.centre(index * BLOCK, rows);
@@ -256,20 +244,7 @@ impl<'v> KernelMatrix<'v> {
                 products(&rows)
             }
         });
-        let mut product = blocks.concat();
-        // Only rounding, but the shift may have left every other eigenvalue below that of an even vector.
-        less_mean(&mut product);
-        product
-    }
-
-    /// What is taken from the kernel's diagonal, and so from every eigenvalue but that of an even vector. The Gaussian
-    /// kernel of places far apart is all but the identity, beside which rounding would leave nothing of what tells its
-    /// eigenvectors apart: on a trained network the first two eigenvalues were seen to differ by a billionth.
-    fn shift(&self) -> f64 {
-        match self.kernel {
-            KpcaKernel::Sigmoid { .. } => 0.0,
-            KpcaKernel::Gaussian { .. } => 1.0,
-        }
+        blocks.concat()
     }
 
     /// What is made of each block of rows.
@@ -304,7 +279,6 @@ impl<'v> KernelMatrix<'v> {
                     for (value, other) in row.iter_mut().zip(&self.lengths) {
                         *value = (-gamma * (length + other - 2.0 * *value).max(0.0)).exp();
                     }
-                    row[place] = 0.0;
                 }
             }
         }
@@ -325,17 +299,6 @@ impl<'v> KernelMatrix<'v> {
 mod tests {
     use super::{BLOCK, KpcaKernel};
     use crate::parallelism::Parallelism;
-
-    /// A single place, and places that are all alike, have nothing in common that others have not.
-    #[test]
-    fn even_layers_have_no_component() {
-        for kernel in [KpcaKernel::default(), KpcaKernel::Gaussian { gamma: None }] {
-            for places in [1, 2, 7] {
-                let map = kernel.component(&vec![0.0; 3 * places], &vec![3.0; places], Parallelism::Serial);
-                assert_eq!(map, vec![0.0; places], "{kernel:?}");
-            }
-        }
-    }
 
     /// Worked out anew in every step or held, on one core or on several: the same to the last bit.
     #[test]

@@ -139,3 +139,64 @@ impl FromStr for Method {
         bail!("there is no method `{name}`; there are: {}", known.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gradcam_core::{Stage, grad_cam};
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Of two channels: a class that sees the first, and one that sees the square of their sum.
+    fn network(classes: i64) -> Stages<'static> {
+        let stages = vec![
+            Stage::new("image", |x| x.f_relu()),
+            Stage::new("logits", move |x| {
+                let means = x.f_mean_dim([2i64, 3].as_slice(), false, None)?;
+                let both = means.f_sum_dim_intlist([1i64].as_slice(), true, None)?.f_square()?;
+                Tensor::f_cat(&[means.f_narrow(1, 0, 1)?, both], 1)?.f_narrow(1, 0, classes)
+            }),
+        ];
+        Stages::new(stages).unwrap()
+    }
+
+    fn input() -> Tensor {
+        let values = Tensor::arange(2 * 8 * 8, (Kind::Float, Device::Cpu)) * 0.9;
+        values.sin().view([1, 2, 8, 8])
+    }
+
+    fn map(method: Method, stages: &Stages<'_>, target: Target) -> Tensor {
+        let input = input();
+        let capture = stages.capture(&input, &["image"]).unwrap();
+        let of = Explained {
+            stages,
+            input: &input,
+            capture: &capture,
+            layer: "image",
+        };
+        method.maps(&of, target).unwrap().tensor().shallow_clone()
+    }
+
+    #[test]
+    fn shapley_cam_takes_the_papers_target() {
+        let stages = network(2);
+        let capture = stages.capture(&input(), &["image"]).unwrap();
+        let found = map(Method::Shapley, &stages, Target::Class(0));
+        let own = [Target::Class(0).residual_softmax()];
+        assert_eq!(&found, shapley_cam(&capture, "image", &own).unwrap().tensor());
+        let gradients = capture.gradients(&[Target::Class(0)]).unwrap();
+        assert_ne!(&found, grad_cam(&gradients.at("image").unwrap()).unwrap().tensor());
+    }
+
+    /// Of one logit no softmax is asked.
+    #[test]
+    fn a_single_logit_serves_every_method() {
+        let stages = network(1);
+        for method in [Method::Shapley, Method::Recipro, Method::Group, Method::Rise] {
+            assert!(
+                map(method, &stages, Target::Class(0)).max().double_value(&[]) > 0.0,
+                "{method}"
+            );
+        }
+    }
+}

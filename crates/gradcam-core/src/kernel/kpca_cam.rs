@@ -12,8 +12,7 @@ use super::principal_component::orient;
 use crate::error::CamError;
 use crate::parallelism::Parallelism;
 
-/// The places of the largest layer. More of them, all compared with one another in each of some dozens of steps, would
-/// take hours.
+/// The places of the largest layer. More of them, all compared with one another dozens of times, would take hours.
 const MOST_PLACES: usize = 1 << 15;
 /// The values of the largest kernel that is held: 2 GiB, 128 by 128 places.
 const HELD: usize = 1 << 28;
@@ -74,7 +73,7 @@ impl Default for KpcaKernel {
 /// # Cost
 /// A matrix of all places by all places in double precision, and as many products of places as that. The eigenvector
 /// is found by Lanczos iteration. Of more than 16 384 places, whose matrix would take more than 2 GiB, it is worked out
-/// anew in each of some dozens of steps: minutes.
+/// anew in each step of that, dozens of times: minutes.
 ///
 /// ```
 /// use gradcam_core::{Parallelism, kernel};
@@ -279,6 +278,8 @@ impl<'v> KernelMatrix<'v> {
                     for (value, other) in row.iter_mut().zip(&self.lengths) {
                         *value = (-gamma * (length + other - 2.0 * *value).max(0.0)).exp();
                     }
+                    // No distance, whatever rounding leaves of it: where all others are far, little else is to go by.
+                    row[place] = 1.0;
                 }
             }
         }

@@ -210,6 +210,9 @@ fn odd_inputs_give_errors_or_finite_maps() {
         ("largest", vec![Target::Class(i64::MAX).counterfactual()]),
         ("against none", vec![Target::Class(1).against([], 1.0)]),
         ("against one out of range", vec![Target::Class(1).against([9], 1.0)]),
+        ("against itself", vec![Target::Predicted.against([0, 1, 2, 3], 1.0)]),
+        ("against one twice", vec![Target::Class(1).against([0, 0], 1.0)]),
+        ("a sigmoid of none", vec![Target::Class(4).sigmoid()]),
         ("NaN times another", vec![Target::Class(1).against([2], f64::NAN)]),
     ];
     let mut wrong = Vec::new();

@@ -1,15 +1,20 @@
-//! Every method beside the forward pass that it needs, on ResNet-18 with random weights at 224 pixels; and what one
-//! capture for several methods, targets and layers saves.
+//! Methods beside the forward pass that they need, on ResNet-18 with random weights at 224 pixels; and what one capture for
+//! several methods, targets and layers saves.
+//!
+//! Left out are Score-CAM, SS-CAM, IS-CAM, Group-CAM, RISE and occlusion sensitivity, which are so many forward passes of the
+//! network (`cargo xtask bench-peers gradcam` times Score-CAM); test-time augmentation, fusion and Refine-CAM, which are so many
+//! runs of a method that is timed here; and deep feature factorisation, which asks nothing of the network.
 //!
 //! `cargo bench --bench cam_methods`
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gradcam_core::kernel::KpcaKernel;
 use gradcam_core::{
     CamError, Capture, FinerCam, GradientMethod, Maps, Probe, ReciproMask, Rescaling, SmoothGradCamPlusPlus, Stage,
-    Stages, Target, ablation_cam, eigen_cam, fem, finer_cam, full_grad, recipro_cam, shapley_cam,
-    smooth_grad_cam_plus_plus,
+    Stages, Target, ablation_cam, cam, eigen_cam, eigen_smoothing, fem, finer_cam, full_grad, guided_backpropagation,
+    kpca_cam, recipro_cam, seg_eigen_cam, shapley_cam, smooth_grad_cam_plus_plus,
 };
 use models::{Architecture, Network, NetworkConfig};
 use tch::{Device, Kind, Tensor};
@@ -79,13 +84,28 @@ fn cam_methods(criterion: &mut Criterion) {
     on_top("finer_cam", &|| {
         finer_cam(&capture, LAST, &classes, &FinerCam::default())
     });
+    for method in [GradientMethod::GradCam, GradientMethod::LayerCam] {
+        on_top(&format!("eigen_smoothing/{method}"), &|| {
+            eigen_smoothing(method, &capture.gradients(&classes)?.at(LAST)?)
+        });
+    }
+    on_top("seg_eigen_cam", &|| {
+        seg_eigen_cam(&capture.gradients(&classes)?.at(LAST)?)
+    });
     on_top("eigen_cam", &|| eigen_cam(capture.activations(LAST)?));
+    on_top("kpca_cam", &|| {
+        kpca_cam(capture.activations(LAST)?, KpcaKernel::default())
+    });
     on_top("fem", &|| fem(capture.activations(LAST)?, 2.0));
     on_top("ablation_cam", &|| ablation_cam(&probe, LAST));
     on_top("recipro_cam", &|| recipro_cam(&probe, LAST, ReciproMask::default()));
+    on_top("cam", &|| cam(&probe, LAST));
 
-    // What needs the network more than once. The Score-CAM family, RISE and occlusion are so many forward passes and are not
-    // timed here: `cargo xtask bench-peers gradcam` times Score-CAM.
+    // What needs the network more than once.
+    // ResNet's other ReLUs are inside its blocks.
+    group.bench_function(BenchmarkId::new("guided_backpropagation", &size), |bencher| {
+        bencher.iter(|| guided_backpropagation(&stages, &images, &["relu"], &classes).unwrap());
+    });
     group.bench_function(BenchmarkId::new("smooth_grad_cam_plus_plus", &size), |bencher| {
         let settings = SmoothGradCamPlusPlus::default();
         bencher.iter(|| smooth_grad_cam_plus_plus(&stages, &images, LAST, &classes, &settings).unwrap());

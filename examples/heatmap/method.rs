@@ -8,7 +8,7 @@ use gradcam_core::{
     CamError, Capture, FinerCam, GradientMethod, GroupCam, IsCam, Maps, OcclusionSensitivity, Probe, ReciproMask,
     Rescaling, Rise, ScoreCam, SmoothGradCamPlusPlus, SsCam, Stages, Target, ablation_cam, cam, eigen_cam, fem,
     finer_cam, full_grad, group_cam, is_cam, kernel::KpcaKernel, kpca_cam, occlusion_sensitivity, recipro_cam, rise,
-    score_cam, shapley_cam, smooth_grad_cam_plus_plus, ss_cam,
+    score_cam, seg_eigen_cam, shapley_cam, smooth_grad_cam_plus_plus, ss_cam,
 };
 use tch::Tensor;
 
@@ -16,6 +16,7 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Gradient(GradientMethod),
+    SegEigen,
     Shapley,
     Finer,
     Smooth,
@@ -35,7 +36,8 @@ pub enum Method {
 }
 
 /// The methods beside those of [`GradientMethod`].
-const OTHERS: [(Method, &str); 16] = [
+const OTHERS: [(Method, &str); 17] = [
+    (Method::SegEigen, "seg-eigen-cam"),
     (Method::Shapley, "shapley-cam"),
     (Method::Finer, "finer-cam"),
     (Method::Smooth, "smooth-grad-cam++"),
@@ -80,6 +82,7 @@ impl Method {
         let probe = || Probe::from_capture(stages, input, capture, &targets);
         match self {
             Self::Gradient(method) => method.maps(&capture.gradients(&targets)?.at(layer)?),
+            Self::SegEigen => seg_eigen_cam(&capture.gradients(&targets)?.at(layer)?),
             Self::Shapley => shapley_cam(capture, layer, &targets),
             Self::Finer => finer_cam(capture, layer, &targets, &FinerCam::default()),
             Self::Smooth => {

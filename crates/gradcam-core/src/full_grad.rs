@@ -36,6 +36,14 @@ pub enum Rescaling {
 /// place and are left out. Since absolute values are added, the map shows where the score comes
 /// from, for or against: that of a target and of its counterfactual are the same.
 ///
+/// A bias is a small difference, what a stage puts out less what is linear in its input, and in single precision little is
+/// left of some. The gradients are not the cause: with biases in double precision and gradients in single the map is the same
+/// to 1e-7. On the trained SqueezeNet with its modules as stages, of which one has biases of less than a millionth of its
+/// activations in more than half of its channels, the map in single precision is off by 4 % of its range at most and 0.7 % in
+/// the mean with [`Rescaling::Channel`], which brings every channel to its own range however small that is, and by 0.2 % and
+/// 0.02 % with [`Rescaling::Stage`]. Where that is too much, give the network and the input in double precision: the map is
+/// then exact to 1e-6.
+///
 /// Upsampling is linear at half-pixel centres, as pytorch-grad-cam does it. Where a channel is the
 /// same everywhere, up to rounding, it says nothing about places and is left out.
 ///

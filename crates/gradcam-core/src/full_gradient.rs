@@ -26,7 +26,8 @@ use crate::target::{Resolved, Target};
 ///
 /// A channel's bias that is nowhere above 1e-6 (1e-12 in f64, 4e-3 in f16, 3e-2 in bf16) of what the stage puts
 /// out at most is what rounding leaves of none, and is taken for none. Networks as trained have channels with biases as
-/// small: give such a network in f64 where they matter, as they may under [`Rescaling::Channel`](crate::Rescaling::Channel).
+/// small, whole stages of them: give such a network in f64 where they matter, as they do under
+/// [`Rescaling::Channel`](crate::Rescaling::Channel). [`full_grad`](crate::full_grad()) says what single precision costs.
 ///
 /// How fine the parts are is for the stages to say. With a stage for each convolution and norm they
 /// are the published ones; of a stage that is a whole block, the biases inside it are carried on to

@@ -3,7 +3,8 @@
 //!
 //! Left out are Score-CAM, SS-CAM, IS-CAM, Group-CAM, RISE and occlusion sensitivity, which are so many forward passes of the
 //! network (`cargo xtask bench-peers gradcam` times Score-CAM); test-time augmentation, fusion and Refine-CAM, which are so many
-//! runs of a method that is timed here; and deep feature factorisation, which asks nothing of the network.
+//! runs of a method that is timed here; and deep feature factorisation, Guided Grad-CAM's product, channel weights of one's own
+//! and random CAM, which ask nothing more of the network.
 //!
 //! `cargo bench --bench cam_methods`
 

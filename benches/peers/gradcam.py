@@ -1,7 +1,8 @@
 """Heatmaps: this workspace against pytorch-grad-cam, torch-cam and captum. `cargo xtask bench-peers gradcam`.
 
 Both sides have the same architecture, random weights, images of the same shape, and all cores. The peers run as their
-documentation shows, on torch 2.11.0, which is the libtorch of this workspace.
+documentation shows, on torch 2.11.0, which is the libtorch of this workspace. Ours keep freed memory
+(`models::keep_freed_memory`), as every program here that runs networks does; the peers have the allocator as Python starts it.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Networks: this workspace against PyTorch and torchvision. `cargo xtask bench-peers models`.
 
 Both sides have the same architecture, random weights, images of the same shape, and all cores. PyTorch runs eagerly as its
-documentation shows, on torch 2.11.0, which is the libtorch of this workspace.
+documentation shows, on torch 2.11.0, which is the libtorch of this workspace. Ours keep freed memory
+(`models::keep_freed_memory`), as every program here that runs networks does; the peer has the allocator as Python starts it.
 """
 
 import copy

@@ -193,7 +193,7 @@ mod tests {
 
     /// Of one logit no softmax is asked.
     #[test]
-    fn a_single_logit_serves_every_method() {
+    fn a_single_logit_serves_methods_that_take_a_probability() {
         let stages = network(1);
         for method in [Method::Shapley, Method::Recipro, Method::Group, Method::Rise] {
             assert!(

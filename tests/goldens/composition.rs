@@ -140,10 +140,7 @@ fn what_is_built_on_maps_of_squeezenet1_0_as_trained() -> Result<()> {
     }
 
     // As the file's are made: in single precision a value near zero passes a ReLU here and not there.
-    let double = crate::trained()?.context("the weights were there")?;
-    for variable in double.variables().variables().values_mut() {
-        variable.set_data(&variable.to_kind(Kind::Double));
-    }
+    let double = crate::trained_in(Kind::Double)?;
     let input = input.to_kind(Kind::Double);
     let stages = crate::stages(&double)?;
     let between = ["features.1", "classifier.2"];

@@ -9,7 +9,7 @@ use tch::{Device, TchError, Tensor};
 
 use crate::capture::check_logits;
 use crate::error::CamError;
-use crate::stage::Stages;
+use crate::stage::{self, Stages};
 
 /// Copies in a chunk take about this much memory on a CPU: what its caches hold beside the weights.
 const CACHE: u64 = 4 << 20;
@@ -35,6 +35,11 @@ pub(crate) struct Copies<'s> {
 }
 
 impl Copies<'_> {
+    /// What is carried past copies.
+    fn beside(&self, copies: i64) -> Result<Vec<Tensor>, TchError> {
+        self.carried.iter().map(|carried| repeated(carried, copies)).collect()
+    }
+
     /// The network's output for `count` copies of `original`, each under a mask of its own:
     /// `original * mask`, or `base + original * mask`.
     ///
@@ -49,7 +54,7 @@ impl Copies<'_> {
         mut masks: impl FnMut(Range<i64>) -> Result<Tensor, CamError>,
         mut read: impl FnMut(&Tensor, &Tensor) -> Result<(), CamError>,
     ) -> Result<(), CamError> {
-        let mut chunk = Chunk::new(self, original);
+        let mut chunk = Chunk::new(self, original)?;
         let mut start = 0;
         while start < count {
             let rows = chunk.rows(count - start)?;
@@ -89,7 +94,7 @@ impl Copies<'_> {
             }
             Ok(())
         };
-        let mut chunk = Chunk::new(self, original);
+        let mut chunk = Chunk::new(self, original)?;
         let mut start = 0;
         while start < count {
             let mut rows = chunk.rows(count - start)?;
@@ -122,69 +127,58 @@ struct Chunk<'c> {
     buffer: Option<Tensor>,
     /// How many of the first copies in the buffer are unaltered.
     pristine: i64,
-    /// Known once a first copy went through alone.
-    most: Option<i64>,
+    most: i64,
 }
 
 impl<'c> Chunk<'c> {
-    fn new(copies: &'c Copies<'c>, original: &'c Tensor) -> Self {
-        Self {
+    /// Sees what a copy takes by a run of the original, stage by stage. Nothing else is made of that: a fused run rounds
+    /// otherwise, and all copies are to go the same way.
+    fn new(copies: &'c Copies<'c>, original: &'c Tensor) -> Result<Self, CamError> {
+        let mut x = stage::copy(original)?;
+        let mut carried = copies.beside(1)?;
+        let mut largest = 0;
+        for stage in &copies.stages.as_slice()[copies.range.clone()] {
+            let before = all_bytes(&carried);
+            let y = stage.forward_carrying(&x, &mut carried)?;
+            largest = largest.max(bytes(&x) + bytes(&y) + before.max(all_bytes(&carried)));
+            x = y;
+        }
+        check_logits(&x, 1)?;
+        let copy = bytes(original);
+        // The copy itself, its mask, and what the stages take.
+        let needed = (2 * copy + INSIDE * largest).max(1);
+        let wanted = match original.device() {
+            Device::Cpu => CACHE,
+            _ => DEVICE,
+        };
+        let wanted = (wanted / copy.max(1)).clamp(FEWEST, MOST);
+        Ok(Self {
             copies,
             original,
             buffer: None,
             pristine: 0,
-            most: None,
-        }
+            most: (copies.ceiling / needed).clamp(1, wanted) as i64,
+        })
     }
 
     /// Room for the next copies, of which `left` are left.
     fn rows(&mut self, left: i64) -> Result<Tensor, CamError> {
-        let rows = self.most.unwrap_or(1).min(left);
+        let rows = self.most.min(left);
         let buffer = match self.buffer.take() {
-            Some(buffer) if buffer.size()[0] >= rows => buffer,
-            _ => {
-                self.pristine = 0;
-                repeated_like(self.original, rows)?
-            }
+            Some(buffer) => buffer,
+            None => repeated_like(self.original, rows)?,
         };
         let room = buffer.f_narrow(0, 0, rows)?;
         self.buffer = Some(buffer);
         Ok(room)
     }
 
-    fn run(&mut self, rows: &Tensor) -> Result<Tensor, CamError> {
+    fn run(&self, rows: &Tensor) -> Result<Tensor, CamError> {
         let count = rows.size()[0];
-        let mut carried = self
-            .copies
-            .carried
-            .iter()
-            .map(|carried| repeated(carried, count))
-            .collect::<Result<Vec<Tensor>, TchError>>()?;
         let Copies { stages, range, .. } = self.copies;
-        if self.most.is_some() {
-            let output = stages.run(range.clone(), rows, &mut carried)?;
-            check_logits(&output, count)?;
-            return Ok(output);
-        }
-        let mut x = rows.shallow_clone();
-        let mut largest = 0;
-        for stage in &stages.as_slice()[range.clone()] {
-            let before = all_bytes(&carried);
-            let y = stage.forward_carrying(&x, &mut carried)?;
-            largest = largest.max(bytes(&x) + bytes(&y) + before.max(all_bytes(&carried)));
-            x = y;
-        }
-        check_logits(&x, count)?;
-        let copy = bytes(self.original);
-        // The copy itself, its mask, and what the stages take.
-        let needed = (2 * copy + INSIDE * largest / count as u64).max(1);
-        let wanted = match self.original.device() {
-            Device::Cpu => CACHE,
-            _ => DEVICE,
-        };
-        let wanted = (wanted / copy.max(1)).clamp(FEWEST, MOST);
-        self.most = Some((self.copies.ceiling / needed).clamp(1, wanted) as i64);
-        Ok(x)
+        let output = stages.run(range.clone(), rows, &mut self.copies.beside(count)?)?;
+        check_logits(&output, count)?;
+        Ok(output)
     }
 }
 

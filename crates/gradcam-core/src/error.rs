@@ -138,6 +138,12 @@ pub enum CamError {
         /// The output's places.
         output: Vec<i64>,
     },
+    /// A region without a place.
+    #[error("the region of sample {sample} marks no place, and nothing is evidence for it")]
+    EmptyRegion {
+        /// The sample.
+        sample: usize,
+    },
     /// A region asked of a classifier.
     #[error("the target of sample {sample} is a region, but the network puts out no places: one logit for each class")]
     NoPlaces {

@@ -166,8 +166,8 @@ impl<'p> Probe<'p> {
     /// How much memory the altered copies may take on their way through the network, in bytes; 1 GiB
     /// unless set.
     ///
-    /// How many copies make a chunk is derived from it and from what one copy alone was seen to
-    /// take: itself, its mask, and twice the largest input and output of a stage together, with what is carried
+    /// How many copies make a chunk is derived from it and from what the sample as it is was seen to take in a run of
+    /// its own: itself, its mask, and twice the largest input and output of a stage together, with what is carried
     /// past it. At least
     /// one copy at a time is run, whatever the ceiling. Fewer copies than fit are taken where more
     /// would only leave the cache.
@@ -315,7 +315,8 @@ impl<'p> Probe<'p> {
 
     /// The scores of one sample's copies, chunk by chunk: what a reader of outputs adds up.
     pub(crate) fn gather(&self, sample: i64, scores: &mut Vec<Tensor>, outputs: &Tensor) -> Result<(), CamError> {
-        scores.push(self.scores_of(sample, outputs)?.f_to_kind(Kind::Double)?);
+        // A copy in any case: the outputs may lie in the memory of the copies, which the next chunk writes over.
+        scores.push(self.scores_of(sample, outputs)?.f_to_dtype(Kind::Double, false, true)?);
         Ok(())
     }
 }

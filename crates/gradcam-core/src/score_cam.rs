@@ -74,7 +74,7 @@ impl ScoreCam {
 /// not.
 ///
 /// # Cost
-/// The network runs C times for each sample. Masks and masked images are there for a chunk at a
+/// The network runs C times for each sample, and once more to see what a pass takes. Masks and masked images are there for a chunk at a
 /// time, under the probe's memory ceiling; channels of one value everywhere are run once together.
 /// Give the images channels last, and the chunks are so too.
 ///

@@ -108,8 +108,9 @@ impl SmoothGradCamPlusPlus {
 /// [`Stages::capture`] and [`Capture::gradients`].
 ///
 /// # Cost
-/// One forward pass of the clean input, also where there is a capture of it already, and for each copy a forward pass and a backward pass that ends at the layer.
-/// Memory as for one of them, whose noise is there for its turn only, and three arrays of the activations' size in double precision.
+/// One forward pass of the clean input, also where there is a capture of it already, and for each copy a forward pass and a
+/// backward pass that ends at the layer. Memory as for one of them, whose noise is there for its turn only, and three arrays
+/// of the activations' size in double precision.
 ///
 /// ```
 /// use gradcam_core::{SmoothGradCamPlusPlus, Stage, Stages, Target, smooth_grad_cam_plus_plus};

@@ -224,8 +224,9 @@ impl<'a> Stages<'a> {
     /// on what passes between them.
     ///
     /// Used wherever a pass need not stop at each stage: up to a captured layer, from there to the next and to the logits,
-    /// and for altered copies. As every stage, it writes over neither what it is given nor what it gave before, and
-    /// builds a graph in the caller's gradient mode.
+    /// and for altered copies. Unlike a stage it writes over neither what it is given nor what it gave before; it
+    /// builds a graph in the caller's gradient mode. What it puts aside is not looked at: that no stage puts its own output
+    /// aside is for the row to show, as it does in [`Stages::shapes`].
     ///
     /// ```
     /// use gradcam_core::{Stage, Stages};

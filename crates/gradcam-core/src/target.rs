@@ -228,7 +228,8 @@ impl Resolved {
     /// # Errors
     /// [`CamError::TargetCount`], [`CamError::Class`], [`CamError::Rank`],
     /// [`CamError::NoClassNamed`], [`CamError::OneClass`], [`CamError::NoClassesToCompare`],
-    /// [`CamError::ComparedWithItself`], [`CamError::ComparedTwice`], [`CamError::Region`], [`CamError::NoPlaces`] and
+    /// [`CamError::ComparedWithItself`], [`CamError::ComparedTwice`], [`CamError::Region`],
+    /// [`CamError::EmptyRegion`], [`CamError::NoPlaces`] and
     /// [`CamError::NeedsRegion`].
     pub(crate) fn new(targets: &[Target], output: &Tensor) -> Result<Self, CamError> {
         let shape = output.size();
@@ -422,6 +423,9 @@ impl Sample {
                         region: shape,
                         output: places.to_vec(),
                     });
+                }
+                if !region.iter().any(|&marked| marked) {
+                    return Err(CamError::EmptyRegion { sample: self.sample });
                 }
                 let values: Vec<f32> = region.iter().map(|&marked| f32::from(u8::from(marked))).collect();
                 Formula::Region {

@@ -58,9 +58,12 @@ impl DeviceChoice {
                 })?;
                 if !Cuda::is_available() {
                     let reason = no_gpu(index);
-                    return Err(match asked_too_early(&reason) {
-                        true => ModelError::CudaTooLate,
-                        false => ModelError::NoCuda {
+                    return Err(match (asked_too_early(&reason), cuda_library::driver()) {
+                        (true, Ok(())) => ModelError::CudaTooLate,
+                        (true, Err(why)) => ModelError::NoCuda {
+                            reason: format!("the NVIDIA driver's library does not load ({why})"),
+                        },
+                        (false, _) => ModelError::NoCuda {
                             reason: format!("libtorch says: {reason}"),
                         },
                     });

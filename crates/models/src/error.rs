@@ -79,7 +79,7 @@ pub enum ModelError {
     #[error("the network was rebuilt for inference; its original can be saved, loaded, trained and rebuilt, it cannot")]
     ForInference,
     /// The weights file is missing, a folder, or not to be opened.
-    #[error("cannot open the weights file {}: {source}", path.display())]
+    #[error("cannot open the weights file {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -100,7 +100,6 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
         fault: Box<StateDictFault>,
     },
     /// An entry of a file that has none.

@@ -88,7 +88,7 @@ impl Network {
     }
 
     /// Puts the variables in groups of tch's optimisers, one for each learning-rate factor of
-    /// [`Network::learning_rate_factors`], and returns the factors by group. An optimiser that is built thereafter has these
+    /// [`Network::learning_rate_factors`], frozen ones included, and returns the factors by group. An optimiser that is built thereafter has these
     /// groups; an earlier one keeps its own.
     ///
     /// ```

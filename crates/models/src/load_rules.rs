@@ -1,11 +1,12 @@
-/// What to do with a head, the layer with one output per class, whose class count differs.
+/// What to do with a head, the layer with one output per class, that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Head {
     /// It must fit like every other layer.
     #[default]
     Exact,
     /// It keeps the network's fresh weights unless the whole of it fits: where the file's is of another class count, has no
-    /// bias or is made of several layers (`fc.0`, `fc.3`), and where the file has none at all.
+    /// bias or is made of several layers (`fc.0`, `fc.3`), and where the file has none at all. The head is that one layer: of
+    /// other layers before it, as in a VGG's `classifier`, every one must fit.
     Replace,
 }
 
@@ -22,8 +23,8 @@ pub enum Stem {
 
 /// How the tensors of a weights file go to the variables of a network.
 ///
-/// The rules apply in this order: the entry of the file, prefixes stripped, tensors passed over, the
-/// stem summed, the head replaced. By default every tensor must fit as it is. A bare [`Head`] will do
+/// The rules apply in this order: the entry of the file, prefixes stripped, tensors passed over, by the names that the file
+/// then has; older names of torchvision's made today's, the head replaced, the stem summed. By default every tensor must fit as it is. A bare [`Head`] will do
 /// where nothing else is asked for.
 ///
 /// ```
@@ -49,7 +50,7 @@ pub struct LoadRules {
 }
 
 impl LoadRules {
-    /// What to do with a head of another class count.
+    /// What to do with a head that does not fit.
     pub fn with_head(mut self, head: Head) -> Self {
         self.head = head;
         self

@@ -528,8 +528,8 @@ impl Network {
     /// The same network as it stands, rebuilt to be evaluated faster: the same stages by the same names, with
     /// variables of its own. Training, loading and saving are the original's; training mode is refused here.
     ///
-    /// A stage never writes over its input, nor over an output that it gave before; [`Network::forward`] lets stages write
-    /// over what passes between them, which nobody else sees.
+    /// A stage never writes over its input, nor over an output that it gave before; [`Network::forward`] and
+    /// [`Network::forward_stages`] let stages write over what passes between them, which nobody else sees.
     ///
     /// # Errors
     /// [`ModelError::InferenceKind`] for a kind that holds no real numbers; [`ModelError::ForInference`] for a network

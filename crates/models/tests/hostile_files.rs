@@ -111,6 +111,7 @@ fn files_that_are_not_whole_are_refused_at_no_cost() {
         "kinds-row.pth",
         "kinds-protocol4.pth",
         "kinds-python2.pth",
+        "attributes.pth",
         "kinds.safetensors",
     ] {
         let whole = golden(name);

@@ -1,6 +1,7 @@
 //! Weights in and out: what fits is read, what does not is named, all of it at once.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -146,7 +147,8 @@ fn files_that_are_missing_or_not_safetensors_are_named() {
                 } else {
                     "No such file"
                 };
-                assert!(message.contains(why), "{message}");
+                let source = error.source().expect("why").to_string();
+                assert!(source.contains(why), "{source}");
             }
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! CAM from the head's weights, found by gradients and given.
+//! CAM from the head's weights, found by altered copies and given.
 
 use gradcam_core::{CamError, Probe, Score, Stage, Stages, Target, ablation_cam, cam, cam_with_weights};
 use tch::{TchError, Tensor};

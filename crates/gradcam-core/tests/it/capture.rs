@@ -10,7 +10,6 @@ use tch::{Kind, TchError, Tensor, nn};
 use crate::left_alone::gradients_are_tracked;
 use crate::small_net::{SmallNet, largest_difference, normal};
 
-/// Whether a graph is being built, seen as a user sees it.
 fn no_gradient(net: &SmallNet) -> bool {
     net.variables
         .trainable_variables()
@@ -329,7 +328,6 @@ fn values_that_are_not_finite_name_their_layer() {
     assert!(matches!(&error, CamError::NonFinite { values: Values::Logits, layer } if layer == "overflow"));
 }
 
-/// A sum that overflows is no reason to refuse values that are finite.
 /// Logits may be finite and what a target makes of them not.
 #[test]
 fn scores_that_are_not_finite_are_an_error() {
@@ -357,6 +355,7 @@ fn scores_that_are_not_finite_are_an_error() {
     }
 }
 
+/// A sum that overflows is no reason to refuse values that are finite.
 #[test]
 fn large_finite_activations_pass() {
     let same = Stages::new(vec![

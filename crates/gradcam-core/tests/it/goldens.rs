@@ -1,5 +1,5 @@
-//! Every method against the files that `tests/goldens/methods.py` and `composition.py` wrote from pytorch-grad-cam, torch-cam, captum and, where
-//! no peer has the method or all deviate from the paper, from the formula.
+//! Every method against the files that `tests/goldens/methods.py` and `composition.py` wrote from pytorch-grad-cam, torch-cam,
+//! captum and, where no peer has the method or all deviate from the paper, from the formula.
 //!
 //! A test of a method goes through [`Golden::all`] and, for each of `golden.layers`, hands the method's maps to
 //! [`Golden::check`], or to [`Golden::check_up_to_sign`] where the peers leave the sign to chance. What a method draws at

@@ -6,7 +6,7 @@ use gradcam_core::{
     CamError, OcclusionSensitivity, Probe, ReciproMask, ScoreCam, ScoreWeights, Stage, Stages, Target, Values,
     ablation_cam, occlusion_sensitivity, recipro_cam, score_cam,
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::perturbation_methods::{METHODS, TARGETS};
 use crate::small_net::{SmallNet, largest_difference, normal};
@@ -151,11 +151,13 @@ fn outputs_may_be_views_of_the_copies() {
     .unwrap();
     // The logit of class 5 is the second channel's second place.
     let image = Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6., 7., 8.]).view([1, 2, 2, 2]);
-    let probe = Probe::new(&stages, &image, &[Target::Class(5)]).unwrap();
     let expected = image.narrow(1, 1, 1).squeeze_dim(1) * 6.0;
-    assert_eq!(*ablation_cam(&probe, "image").unwrap().tensor(), expected);
-    let maps = recipro_cam(&probe, "image", ReciproMask::Single).unwrap();
-    assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1)).unwrap(), [0., 6., 0., 0.]);
+    for kind in [Kind::Float, Kind::Double] {
+        let probe = Probe::new(&stages, &image.to_kind(kind), &[Target::Class(5)]).unwrap();
+        assert_eq!(*ablation_cam(&probe, "image").unwrap().tensor(), expected);
+        let maps = recipro_cam(&probe, "image", ReciproMask::Single).unwrap();
+        assert_eq!(Vec::<f32>::try_from(maps.tensor().view(-1)).unwrap(), [0., 6., 0., 0.]);
+    }
 }
 
 /// A network whose first stage works in place does not get the caller's images.

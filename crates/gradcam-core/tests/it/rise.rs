@@ -44,7 +44,8 @@ fn is_the_mean_of_its_masks_by_score() {
             .with_probability(0.3)
             .with_seed(5);
         rise(&probe, &settings).unwrap();
-        let masks = Tensor::cat(&seen.borrow(), 0).squeeze_dim(1);
+        // The first run is of the image as it is, to see what a pass takes.
+        let masks = Tensor::cat(&seen.borrow()[1..], 0).squeeze_dim(1);
         assert_eq!(masks.size()[0], 300);
         assert!(masks.min().double_value(&[]) >= 0.0 && (0.6..1.0 + 1e-6).contains(&masks.max().double_value(&[])));
         let mean = masks.mean(Kind::Double).double_value(&[]);

@@ -208,6 +208,14 @@ fn a_region_of_a_segmentation_counts_its_places() {
         ),
         Err(CamError::Region { sample: 0, .. })
     ));
+    let nowhere = Array2::from_elem((2, 2), false);
+    assert!(matches!(
+        slopes(
+            &logits,
+            &[Target::region(1, region.view()), Target::region(1, nowhere.view())]
+        ),
+        Err(CamError::EmptyRegion { sample: 1 })
+    ));
     assert!(matches!(
         slopes(
             &logits,

@@ -298,6 +298,27 @@ mod tests {
             refused(&endless),
             StateDictFault::TooLarge { what: "values", .. }
         ));
+        // A list of many references to one pair, made a dictionary again and again; and as the shape of a size.
+        let ordered_dict = b"ccollections\nOrderedDict\nq\0";
+        let pairs = [
+            b"]q\x01(X\x01\0\0\0wN\x86q\x02".as_slice(),
+            &b"h\x02".repeat(1 << 20),
+            b"e",
+        ]
+        .concat();
+        let calls = b"h\0h\x01\x85R".repeat(8);
+        let copies = [b"\x80\x02".as_slice(), ordered_dict, &pairs, &calls, b"."].concat();
+        assert!(matches!(
+            refused(&copies),
+            StateDictFault::TooLarge { what: "values", .. }
+        ));
+        let long_size = [
+            b"\x80\x02ctorch\nSize\n(".as_slice(),
+            &b"K\x01".repeat(1000),
+            b"t\x85R.",
+        ]
+        .concat();
+        assert!(matches!(refused(&long_size), StateDictFault::Broken { .. }));
         let long_string = refused(b"\x80\x02X\xff\xff\xff\xff");
         assert!(matches!(long_string, StateDictFault::TooLarge { .. }));
     }

@@ -192,6 +192,7 @@ impl Pickle {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            copied: 0,
         };
         let root = machine.run()?;
         Ok(Self {
@@ -210,6 +211,8 @@ struct Machine<'a, R> {
     /// The stack's heights at its marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Entries of dictionaries that calls made.
+    copied: usize,
 }
 
 impl<R: Read> Machine<'_, R> {
@@ -565,6 +568,13 @@ impl<R: Read> Machine<'_, R> {
             return Err(self.broken("a call of something that is no function"));
         };
         let made = self.made(function, arguments)?;
+        // A dictionary of a list's pairs is a copy of them, and a call of a few bytes makes it.
+        if let Value::Dict(entries) = &made {
+            self.copied += entries.len();
+            if self.copied > MAX_VALUES {
+                return Err(too_many_values());
+            }
+        }
         self.push(made)
     }
 
@@ -581,7 +591,7 @@ impl<R: Read> Machine<'_, R> {
                 .pairs(pairs)
                 .map(Value::Dict)
                 .ok_or_else(|| self.broken("a dictionary of something else than pairs")),
-            (Global::Size, [Value::Tuple(shape)]) => Ok(Value::Tuple(shape.clone())),
+            (Global::Size, [Value::Tuple(shape)]) if shape.len() <= MAX_AXES => Ok(Value::Tuple(shape.clone())),
             (
                 Global::RebuildTensorV1,
                 [

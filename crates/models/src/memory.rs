@@ -5,7 +5,7 @@
 ///
 /// The C library of Linux gives blocks of more than some megabytes back to the system as they are freed, and the next
 /// tensor of that size is new memory, which the system fills with zeros page by page as it is first written. A forward pass
-/// of a ResNet-50 on eight images can spend a quarter of its time in this. After this call, freed memory stays with the
+/// of a ResNet-50 on eight images can spend much of its time in this. After this call, freed memory stays with the
 /// process, as libtorch's allocator for GPUs has it: the process holds what it held at its peak until it ends.
 ///
 /// For programs to call once as they start, before there are large tensors; a library should leave it to them. It

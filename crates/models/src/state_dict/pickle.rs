@@ -545,8 +545,11 @@ impl<R: Read> Machine<'_, R> {
         };
         let from = match view {
             [] | [Value::None] => 0,
-            &[Value::Tuple(view)] => match view.iter().map(|&id| self.get(id)).collect::<Vec<_>>().as_slice() {
-                [Value::Text(_key), Value::Int(offset @ 0..), Value::Int(_)] => *offset,
+            &[Value::Tuple(view)] => match *view.as_slice() {
+                [key, offset, numel] => match (self.get(key), self.get(offset), self.get(numel)) {
+                    (Value::Text(_), &Value::Int(offset @ 0..), Value::Int(_)) => offset,
+                    _ => return Err(unlike(self)),
+                },
                 _ => return Err(unlike(self)),
             },
             _ => return Err(unlike(self)),
